@@ -1,0 +1,207 @@
+"""What runs say about the bug: the one place that turns run counts into a verdict. Read `Observation` and `decide` first.
+
+The rules are data (`GIT_RULE`, `SYZKALLER_RULE`), `decide` applies one. Nothing here knows which revision comes next.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from kbench.errors import SearchError
+from kbench.records import Verdict
+
+_COUNTS = ("passed", "boot_failed", "test_failed", "infra")
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was seen of one commit; the counts are of single runs.
+
+    Raises
+    ------
+    SearchError
+        A count below 0, or a `skip` that is none of "build", "boot", "test".
+    """
+
+    commit: int  # index in the history
+    passed: int = 0
+    crashes: Mapping[str, int] = field(default_factory=dict)  # runs by crash title; "" is a crash nobody named
+    boot_failed: int = 0
+    test_failed: int = 0
+    infra: int = 0  # runs that could not be carried out: they say nothing about the kernel
+    skip: str | None = None  # why the revision as a whole could not be tested
+    signature: str | None = None  # of the kernel; equal signatures are one kernel
+    reached: bool | None = None  # did the clean runs enter the code that crashes? None: not known
+
+    def __post_init__(self) -> None:
+        crashes = {title: operator.index(count) for title, count in self.crashes.items() if count}
+        object.__setattr__(self, "commit", operator.index(self.commit))
+        object.__setattr__(self, "crashes", crashes)
+        for name in _COUNTS:
+            object.__setattr__(self, name, operator.index(getattr(self, name)))
+        lowest = min(*(getattr(self, name) for name in _COUNTS), *crashes.values(), 0)
+        if lowest < 0:
+            raise SearchError(
+                f"observation: counts of runs are 0 or more, got {lowest} for commit {self.commit}; count the runs again"
+            )
+        if self.skip not in (None, "build", "boot", "test"):
+            raise SearchError(
+                f'observation: skip is None, "build", "boot" or "test", got {self.skip!r}; name the stage that failed'
+            )
+
+    @property
+    def crashed(self) -> int:
+        """Runs that crashed, whatever the title."""
+        return sum(self.crashes.values())
+
+    @property
+    def total(self) -> int:
+        """All runs, those that could not be carried out included."""
+        return self.crashed + sum(getattr(self, name) for name in _COUNTS)
+
+    @property
+    def share(self) -> float | None:
+        """Crashed runs among those that crashed or ran clean; None when there are none."""
+        told = self.crashed + self.passed
+        return self.crashed / told if told else None
+
+    def merged(self, later: Observation) -> Observation:
+        """Both observations of one commit as one: runs add up, the later one's other words hold where it has any."""
+        summed = {name: getattr(self, name) + getattr(later, name) for name in _COUNTS}
+        return replace(
+            later,
+            crashes=Counter(self.crashes) + Counter(later.crashes),
+            skip=later.skip if later.skip is not None or later.total > later.infra else self.skip,
+            signature=later.signature or self.signature,
+            reached=later.reached if later.reached is not None else self.reached,
+            **summed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRule:
+    """From run counts to a verdict. Shares of a number of runs are rounded down.
+
+    Bad: `min_crashes` and `crash_share` of the runs that were carried out crashed, and `seen_share` of all runs crashed
+    or ran clean. Good: none crashed, and `min_clean` and `clean_share` of all runs were clean.
+    """
+
+    name: str
+    min_crashes: int
+    crash_share: Fraction
+    seen_share: Fraction
+    min_clean: int
+    clean_share: Fraction
+    clean_share_flaky: Fraction  # once the bug is known to be flaky
+    own_titles: bool  # a crash is the bug only with a title of the bug; with another one the commit cannot be good either
+    transient: tuple[str, ...] = ()  # starts of titles that count as useless runs, unless the bug has such a title
+
+
+# git has no rule of its own: whoever calls it decides. One crash of the bug is enough, and so is one clean run.
+GIT_RULE = VerdictRule(
+    name="git",
+    min_crashes=1,
+    crash_share=Fraction(0),
+    seen_share=Fraction(0),
+    min_clean=1,
+    clean_share=Fraction(0),
+    clean_share_flaky=Fraction(0),
+    own_titles=True,
+)
+
+# syzkaller's rule since e8709b21d (2024-07-15) and db79ee42a (2024-12-02): any title is the bug, but a crash of the fuzzer
+# itself (SYZFATAL, SYZFAIL) or a lost connection is not.
+SYZKALLER_RULE = VerdictRule(
+    name="syzkaller",
+    min_crashes=2,
+    crash_share=Fraction(1, 6),
+    seen_share=Fraction(1, 2),
+    min_clean=1,
+    clean_share=Fraction(1, 2),
+    clean_share_flaky=Fraction(3, 4),
+    own_titles=False,
+    transient=("SYZFATAL:", "SYZFAIL", "lost connection to test machine"),
+)
+
+
+def decide(seen: Observation, rule: VerdictRule, *, titles: Collection[str] = (), flaky: bool = False) -> Verdict | None:
+    """Turn what was seen of one commit into a verdict; BAD means that the bug is there.
+
+    Parameters
+    ----------
+    seen : Observation
+        All runs of the commit, summed up.
+    rule : VerdictRule
+        Whose rule.
+    titles : collection of str
+        The bug's titles: those seen where it was found. Empty, or none but "": not known, any title is the bug's.
+    flaky : bool
+        Is the bug known to crash in some runs only?
+
+    Returns
+    -------
+    Verdict or None
+        None when it failed for want of runs that could be carried out: ask again.
+    """
+    if seen.skip is not None:
+        return Verdict.SKIP
+    known = {title for title in titles if title}
+    own = other = transient = 0
+    for title, count in seen.crashes.items():
+        kinds = tuple(kind for kind in rule.transient if title.startswith(kind))
+        if known and kinds and not any(name.startswith(kinds) for name in known):
+            transient += count
+        elif known and rule.own_titles and title not in known:
+            other += count
+        else:
+            own += count
+    clean_share = rule.clean_share_flaky if flaky else rule.clean_share
+    if own >= max(rule.min_crashes, int((seen.total - seen.infra) * rule.crash_share)) and seen.passed + own >= int(
+        seen.total * rule.seen_share
+    ):
+        return Verdict.BAD
+    if seen.total and not own and not other and seen.passed >= max(rule.min_clean, int(seen.total * clean_share)):
+        return Verdict.GOOD
+    useless = seen.boot_failed + seen.test_failed + transient + other
+    return None if seen.infra > useless or not seen.total else Verdict.SKIP
+
+
+@dataclass(frozen=True, slots=True)
+class RepresentativeCrash:
+    """The crash that stands for all crashes of one test."""
+
+    title: str
+    types: tuple[str, ...]  # crash types taken, most frequent first
+    other: bool  # there were types not taken
+
+
+def representative_crash(crashes: Sequence[tuple[str, str]]) -> RepresentativeCrash | None:
+    """Choose the crash that stands for a test, as syzkaller does; None when nothing crashed.
+
+    Parameters
+    ----------
+    crashes : sequence of (title, type)
+        In order of the runs. Types are those of `kbench.crash`; "" is untyped.
+
+    Notes
+    -----
+    Types by frequency until they cover (n + 2) * 2 / 3 crashes, three at most. Hangs below half of all crashes, and lost
+    connections, are passed over when there is anything else.
+    """
+    counts = Counter(kind for _, kind in crashes)  # most_common keeps the order of first appearance within ties
+    if not counts:
+        return None
+    minor = {"LOST_CONNECTION"} | ({"HANG"} if 2 * counts["HANG"] < len(crashes) else set())
+    ranked = [kind for kind, _ in counts.most_common()]
+    ranked = [kind for kind in ranked if kind not in minor] or ranked
+    taken: list[str] = []
+    for kind in ranked[:3]:
+        if sum(counts[name] for name in taken) >= (len(crashes) + 2) * 2 // 3:
+            break
+        taken.append(kind)
+    title = next(name for name, kind in crashes if kind == taken[0])
+    return RepresentativeCrash(title, tuple(taken), other=len(taken) < sum(count > 0 for count in counts.values()))
