@@ -1,0 +1,41 @@
+"""The source file a crash report points at. Read `guilty_file` first."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+_FILE = re.compile(r"(?<![\w/.+-])(?:\./)?((?:[\w+-][\w.+-]{0,80}/){1,12}[\w+-][\w.+-]{0,80}\.(?:c|h|S|rs)):[0-9]{1,7}(?![0-9])")
+
+# Where bugs show and not where they are.
+_GENERIC = re.compile(
+    r".*\.h$|lib/|rust/|mm/(?:k[am]san|kfence|kcsan|kmemleak|sl[aou]b|slab_common|util|memory\.c|vmalloc|page_alloc|mempool|maccess|usercopy|"
+    r"debug|percpu|failslab|mm_init|gup|mempolicy|fault)|kernel/(?:k[cm]sa|kcov|locking|rcu|sched|printk|panic|softirq|time/|"
+    r"workqueue|stacktrace|exit|fork|kthread|smp|hung_task|watchdog|irq|notifier|bug|entry|context_tracking|events/core\.c|debug|dump|task_work|"
+    r"kcsan)|arch/[a-z0-9_]+/(?:kernel/(?:traps|dumpstack|stacktrace|unwind|process|irq|apic|smp|entry|fpu|time|debug|sys)|mm/|lib/|"
+    r"entry|include|crypto)|net/core/(?:dev|sock|skbuff)\.c|fs/proc/generic\.c|drivers/usb/core/urb\.c|tools/|security/security\.c"
+)
+_NO_PLACE = re.compile(
+    r"(?:hard|soft)irqs last |last (?:en|dis)abled |irq event stamp|#[0-9]{1,2}: |^R[A-Z0-9]{2}: |^CPU: |^Code: |"
+    r"Modules linked|at: "
+)
+_STALL = re.compile(r"rcu.{0,60}detected.{0,20} stall")
+_INTERRUPT = re.compile(r"apic_timer_interrupt|asm_sysvec|el1_irq|</IRQ>")
+
+
+def guilty_file(report: str) -> str:
+    """The file to blame, relative to the source tree: the first in the trace that is not generic; "" if none is named.
+
+    A file further down that lies deeper below the same directory is preferred: the driver, not its bus.
+    """
+    lines = [line[:2000] for line in report.split("\n")[:5000]]
+    if _STALL.search(report[:10_000]):
+        start = next((i for i, line in enumerate(lines) if _INTERRUPT.search(line)), 0)
+        lines = lines[start:]
+    files = [match[1] for line in lines if not _NO_PLACE.search(line) for match in _FILE.finditer(line)]
+    telling = [file for file in files if not _GENERIC.match(file)]
+    if not telling:
+        return files[0] if files else ""
+    folder = PurePosixPath(telling[0]).parent
+    deeper = (file for file in telling[1:] if folder in PurePosixPath(file).parent.parents)
+    return next(deeper, telling[0])

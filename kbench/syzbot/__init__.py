@@ -1,0 +1,28 @@
+"""The bisection log as text: read, render, build. Read `read_log` first.
+
+Pure. `read_log(text)` gives a `BisectionLog`, `render(log)` the text back; `compose` builds a log of our own, `steps` and
+`view` make the views of a bisection draw a foreign one.
+"""
+
+from kbench.syzbot.compose import compose, git_left, git_steps, git_verdict, tested
+from kbench.syzbot.durations import go_duration, seconds
+from kbench.syzbot.log import BisectionLog, LogCosts, read_log, render
+from kbench.syzbot.revisions import Test
+from kbench.syzbot.views import steps, view
+
+__all__ = [
+    "BisectionLog",
+    "LogCosts",
+    "Test",
+    "compose",
+    "git_left",
+    "git_steps",
+    "git_verdict",
+    "go_duration",
+    "read_log",
+    "render",
+    "seconds",
+    "steps",
+    "tested",
+    "view",
+]
