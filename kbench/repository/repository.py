@@ -1,0 +1,249 @@
+"""Git: revisions, the history between two ends, release tags, worktrees. Read `Repository` first.
+
+Reads and never writes, except for worktrees at paths of ours, which git lists while they are used. The user's checkout,
+branches and HEAD are not touched. Text of commits is untrusted: control characters and broken UTF-8 come back as U+FFFD.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from kbench.errors import RevisionError
+from kbench.history import History
+from kbench.repository.command import GitCommand
+from kbench.repository.releases import parse_release_tag, sort_release_tags
+from kbench.repository.worktree import Worktree
+
+_CONTROL = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_LINE_BREAKS = {ord("\n"): "\ufffd", ord("\t"): " "}
+_ADDRESS = re.compile(
+    r"^\s*(?:[A-Za-z-]{1,30}-by|Cc):[^<\n]{0,200}<([^<>\s]{3,200}@[^<>\s]{1,200})>", re.MULTILINE | re.IGNORECASE
+)
+_DESCRIPTION_LIMIT = 64 << 10  # characters
+_TEXT_OPTIONS = (
+    "--no-color",
+    "--no-notes",
+    "--no-show-signature",
+    "--no-mailmap",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--encoding=UTF-8",
+)
+
+
+class Repository:
+    """A git repository, bare or with a checkout.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    InputError
+        No repository there, or one of another user that git refuses to touch.
+    MachineLacksError
+        No git program.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._git = GitCommand(self.path)
+
+    def __repr__(self) -> str:
+        return f"Repository({str(self.path)!r})"
+
+    def resolve(self, revision: str) -> str:
+        """Return the hash of the commit a revision names; RevisionError when it names none."""
+        wrong = not revision or revision.startswith("-") or any(ord(char) in _CONTROL or char in "\n\t" for char in revision)
+        status, out, _ = (
+            (1, b"", "") if wrong else self._git.attempt("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        )
+        if status:
+            shown = revision.translate(_CONTROL)[:100]
+            raise RevisionError(f"git: expected a commit of {self.path}, {shown!r} names none; see git log --oneline and git tag")
+        return out.decode("ascii").strip()
+
+    def history(self, bad: str, good: Sequence[str] = (), oldest: str | None = None, *, forks: bool = False) -> History:
+        """Read the commit graph of a range.
+
+        Parameters
+        ----------
+        bad : str
+            The newest end, the last commit of the history.
+        good : sequence of str
+            Older ends. The history has what `bad` contains and they do not, and themselves.
+        oldest : str, optional
+            Reach back to this commit, for a walk over releases: what `bad` contains and `oldest` does not, and `oldest`.
+        forks : bool
+            Reach back to where every branch in the range left the history of the good ends, so that merge bases are
+            known, and accept good ends that are not ancestors.
+
+        Returns
+        -------
+        History
+            By date, oldest first, parents before children. Parents outside are dropped; `commits` are the hashes.
+
+        Raises
+        ------
+        RevisionError
+            An end git does not have, or one that is not an ancestor of `bad`.
+        """
+        tip, ends = self.resolve(bad), [self.resolve(end) for end in good]
+        cut = [self.resolve(oldest)] if oldest is not None else ends
+        if not forks:
+            self.check_ancestors(tip, [*ends, *cut])
+            return self._walk([tip], cut, ends)
+        bases = self._fork_point(tip, ends) if ends and oldest is None else cut
+        return self._walk([tip, *ends], bases, ends)
+
+    def check_ancestors(self, bad: str, good: Iterable[str]) -> None:
+        """Raise RevisionError, with the merge base, unless `bad` contains every good end and is none of them."""
+        tip = self.resolve(bad)
+        for name in dict.fromkeys(good):
+            end = self.resolve(name)
+            if end == tip:
+                raise RevisionError(f"git: expected a good end older than the bad end, both are {tip[:12]}; give an older one")
+            if self._git.attempt("merge-base", "--is-ancestor", end, tip)[0] == 0:
+                continue
+            status, out, _ = self._git.attempt("merge-base", end, tip)
+            base = out.decode("ascii").strip() if status == 0 else None
+            if base == tip:
+                raise RevisionError(
+                    f"git: expected good {end[:12]} before bad {tip[:12]}, it is after it; swap the ends", merge_base=base
+                )
+            seen = f"their merge base is {base}; try that as good" if base else "they share no commit; give ends of one history"
+            raise RevisionError(f"git: expected good {end[:12]} to be an ancestor of bad {tip[:12]}, {seen}", merge_base=base)
+
+    def subject(self, commit: str) -> str:
+        """First line of a commit's message."""
+        return next(iter(self.subjects([commit]).values()))
+
+    def subjects(self, commits: Iterable[str]) -> dict[str, str]:
+        """First lines of the messages of many commits (hashes), in one call."""
+        names = [name if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", name) else self.resolve(name) for name in commits]
+        if not names:
+            return {}
+        given = "".join(f"{name}\n" for name in names).encode()
+        out = self._git.text("log", "--no-walk=unsorted", "-z", "--format=%H%x00%s", *_TEXT_OPTIONS, "--stdin", stdin=given)
+        fields = out.split("\0")
+        return dict(zip(fields[0::2], (_printable(text, one_line=True) for text in fields[1::2])))
+
+    def describe(self, commit: str) -> str:
+        """Author, date, message and diffstat, as git bisect prints them below "is the first bad commit"."""
+        shown = ("--stat", "--summary", "--no-abbrev-commit", "--date=default", "--diff-merges=first-parent", "--format=medium")
+        return _printable(self._git.text("show", *shown, *_TEXT_OPTIONS, self.resolve(commit), "--"))[:_DESCRIPTION_LIMIT]
+
+    def tree(self, commit: str) -> str:
+        """Hash of a commit's tree: equal trees are equal sources."""
+        return self._git.text("rev-parse", "--verify", f"{self.resolve(commit)}^{{tree}}").strip()
+
+    def changed_files(self, commit: str) -> tuple[str, ...]:
+        """Files in which a commit differs from its first parent."""
+        shown = ("--format=", "--name-only", "-z", "--no-renames", "--diff-merges=first-parent")
+        names = self._git.text("show", *shown, *_TEXT_OPTIONS, self.resolve(commit), "--").split("\0")
+        return tuple(_printable(name, one_line=True) for name in names if name)
+
+    def recipients(self, commit: str) -> tuple[str, ...]:
+        """Mail addresses of a commit's author and of everybody in its trailers (Signed-off-by, Cc, ...), each once."""
+        shown = ("-s", "--format=%ae%x00%B")
+        author, _, message = self._git.text("show", *shown, *_TEXT_OPTIONS, self.resolve(commit), "--").partition("\0")
+        once: dict[str, str] = {}
+        for address in [author.strip(), *_ADDRESS.findall(message)]:
+            if address:
+                once.setdefault(address.lower(), _printable(address, one_line=True))
+        return tuple(once.values())
+
+    def default_branch(self) -> tuple[str, str]:
+        """Name and tip of the branch the repository is about: origin's HEAD, else master or main, else HEAD."""
+        for name in ("refs/remotes/origin/HEAD", "refs/heads/master", "refs/heads/main", "HEAD"):
+            status, out, _ = self._git.attempt("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+            if status == 0:
+                return name.removeprefix("refs/heads/").removeprefix("refs/remotes/"), out.decode("ascii").strip()
+        raise RevisionError(f"git: expected a branch with a commit in {self.path}, found none; give the revision by name")
+
+    def release_tags(
+        self, pattern: str = "v*", reachable_from: str | None = None, include_rc: bool = False, *, include_own: bool = False
+    ) -> list[tuple[str, str]]:
+        """Release tags with their commits, newest first.
+
+        Parameters
+        ----------
+        pattern : str
+            Glob of tag names. If none of them has the form of a release tag (v6.1, v6.1.3), all count, by commit date.
+        reachable_from : str, optional
+            Only tags this commit contains, and without its own unless `include_own`.
+        include_rc : bool
+            Release candidates too.
+        """
+        tip = self.resolve(reachable_from) if reachable_from is not None else None
+        listed = "%(refname:strip=2)%00%(objectname)%00%(objecttype)%00%(*objectname)%00%(*objecttype)"
+        merged = [f"--merged={tip}"] if tip else []
+        out = self._git.text(
+            "for-each-ref",
+            "--sort=-committerdate",
+            "--sort=-*committerdate",
+            f"--format={listed}",
+            *merged,
+            f"refs/tags/{pattern}",
+        )
+        commits: dict[str, str] = {}
+        for line in out.splitlines():
+            name, direct, kind, peeled, peeled_kind = line.split("\0")
+            if "commit" in (kind, peeled_kind):
+                commits[name] = peeled if peeled_kind == "commit" else direct
+        if tip and not include_own:
+            commits = {name: commit for name, commit in commits.items() if commit != tip}
+        released = sort_release_tags(commits, include_rc)
+        unreleased = [name for name in commits if not any(parse_release_tag(other) for other in commits)]
+        return [(name, commits[name]) for name in released or unreleased]
+
+    @contextmanager
+    def worktree(self, path: str | Path, *, keep: bool = False) -> Iterator[Worktree]:
+        """Hold a worktree at a path of ours, for checking out one commit after the other.
+
+        What a killed process left there is used again. At the end folder and entry are removed; with `keep` both stay, so
+        that the next holder touches only files that differ.
+
+        Raises
+        ------
+        InputError
+            The path holds something that is not a worktree of this repository.
+        StorageError
+            No room, or no permission.
+        """
+        worktree = Worktree(self._git, Path(path).absolute())
+        worktree.open()
+        try:
+            yield worktree
+        finally:
+            if not keep:
+                worktree.remove()
+
+    def _walk(self, tips: list[str], cut: list[str], roots: list[str]) -> History:
+        shown = ("--timestamp", "--parents", "--date-order", "--reverse")
+        rows = [line.split() for line in self._git.text("rev-list", *shown, *tips, "--not", *cut, "--").splitlines()]
+        inside = {row[1] for row in rows}
+        first = [commit for commit in dict.fromkeys([*cut, *roots]) if commit not in inside]
+        if first:
+            ends = self._git.text("rev-list", "--timestamp", "--no-walk=unsorted", *first, "--").splitlines()
+            rows = [line.split() for line in ends] + rows
+        index = {row[1]: i for i, row in enumerate(rows)}
+        parents = [[index[parent] for parent in row[2:] if parent in index] for row in rows]
+        return History.from_parents(parents, list(index), [int(row[0]) for row in rows])
+
+    def _fork_point(self, bad: str, good: list[str]) -> list[str]:
+        # The oldest of the commits where a branch of the range left the history of the good ends.
+        listed = self._git.run("rev-list", "--boundary", bad, "--not", *good, "--").decode("ascii").splitlines()
+        borders = "".join(f"{line[1:]}\n" for line in listed if line.startswith("-"))
+        if not borders:
+            return []
+        return self._git.text("rev-list", "--no-walk=sorted", "--stdin", stdin=borders.encode()).split()[-1:]
+
+
+def _printable(text: str, one_line: bool = False) -> str:
+    printable = text.replace("\r\n", "\n").translate(_CONTROL)
+    return printable.translate(_LINE_BREAKS) if one_line else printable
