@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from kbench.errors import SearchError
 from kbench.history import History
 from kbench.records import Verdict
-from kbench.repository.releases import pick_release_tags, sort_release_tags
 from kbench.repository import Repository
+from kbench.repository.releases import pick_release_tags, sort_release_tags
 from kbench.search import STRATEGIES, Costs, Experiment, Observation, Search
 from tests.fast_import import Commit, git, make_repository
 
