@@ -1,0 +1,71 @@
+"""What this host offers: programs, cores, room on a disk, and a leash for what is started. Read `require` first."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kbench.errors import MachineLacksError, StorageError
+
+# Debian's packages, where they are not called as the program is.
+PACKAGES = {
+    "setpriv": "util-linux",
+    "qemu-system-i386": "qemu-system-x86",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-system-aarch64": "qemu-system-arm",
+    "qemu-system-arm": "qemu-system-arm",
+    "qemu-system-riscv64": "qemu-system-misc",
+    "qemu-system-riscv32": "qemu-system-misc",
+    "cc": "gcc",
+    "ld": "binutils",
+    "as": "binutils",
+}
+
+# setpriv has the kernel send a signal when the thread that forked it ends; the shell then looks whether that thread was
+# gone before setpriv had said so. Each replaces itself by the next: one process, 2 ms, no code run between fork and exec.
+_LEASH = ("--", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+
+
+def require(program: str, stage: str) -> str:
+    """Return the path of a program; MachineLacksError, with the package that has it, if there is none."""
+    path = _which(program, os.environ.get("PATH", os.defpath))
+    if path is None:
+        _which.cache_clear()  # it may be installed the next time
+        package = PACKAGES.get(program, program)
+        raise MachineLacksError(f"{stage}: expected {program} on PATH, found none; apt-get install {package}")
+    return path
+
+
+@functools.cache
+def _which(program: str, path: str) -> str | None:
+    return shutil.which(program, path=path)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: so many machines run at once."""
+    return len(os.sched_getaffinity(0))
+
+
+def leashed(argv: Sequence[str], stage: str, *, signal: str = "KILL") -> list[str]:
+    """Return an argv whose process gets a signal when the thread that starts it ends, whatever that dies of.
+
+    `argv[0]` is looked up unless it is a path.
+    """
+    program = argv[0] if "/" in argv[0] else require(argv[0], stage)
+    return [require("setpriv", stage), "--pdeathsig", signal, *_LEASH, str(os.getpid()), program, *argv[1:]]
+
+
+@contextlib.contextmanager
+def storage(what: str, folder: Path) -> Iterator[None]:
+    """Turn a full disk or a missing permission into a StorageError that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageError(
+            f"{what}: expected to write below {folder}, {reason}; free some room or choose another folder"
+        ) from error
