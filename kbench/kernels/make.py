@@ -1,0 +1,186 @@
+"""Run a build: commands in a source tree, with a time limit. One effect: the compiler's processes.
+
+What went in and what went wrong are read from what the build leaves behind: dependency files and its output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from kbench.errors import BuildError, StorageError
+from kbench.host import leashed, require
+
+#: A build's output is kept up to this size; what a broken Makefile prints beyond it is dropped from the middle.
+OUTPUT_CAP_BYTES = 1 << 20
+#: Programs a build may miss; anything else that is not found is the revision's own business.
+TOOLS = ("gcc", "cc", "clang", "ld", "as", "nasm", "bison", "flex", "bc", "perl", "python3", "cpio")
+
+# What names the cause of a failed build, strongest first: a compiler's or linker's own words, then make's.
+_STRONG = (
+    ": error: ", ": fatal error: ", "Error: ", "ERROR: ", ": undefined reference to", ": multiple definition of",
+    "No rule to make target", "FAILED unresolved symbol", "cannot find -l", "error: ",
+)  # fmt: skip
+_WEAK = re.compile(r"^make(\[\d+\])?: \*\*\*|^Killed$|: not found$|: No such file or directory$")
+_POSITION = re.compile(r"^(?:\S+: )?([^\s:()]+\.(?:[chS]|inc|ld|lds|asm|rs|cpp|cc)):\d+")
+_MISSING = re.compile(
+    r"(?:make(?:\[\d+\])?: |sh: (?:line )?(?:\d+: )?)(\S+?): (?:command )?(?:not found|No such file or directory)$", re.MULTILINE
+)
+
+
+def run_commands(
+    commands: Iterable[Sequence[str]], *, cwd: Path, env: Mapping[str, str], timeout_s: float, interrupted: Path | None = None
+) -> str:
+    """Run commands one after the other without a shell and return what they printed.
+
+    They end with this process, however it ends (`setpriv --pdeathsig`); make gets SIGTERM, so it removes half-written targets.
+
+    Parameters
+    ----------
+    commands : iterable of argv
+    cwd : Path
+        Where they run.
+    env : mapping
+        The whole environment.
+    timeout_s : float
+        For all of them together.
+    interrupted : Path, optional
+        Removed when all have ended by themselves; if it is still there later, objects may be half-written.
+
+    Raises
+    ------
+    BuildError
+        A command failed or time ran out (`.timed_out`); `.log` has the output, `.file` the source file to blame or "".
+    MachineLacksError
+        A program is not there: the machine's fault, not the revision's.
+    StorageError
+        The disk is full.
+    """
+    output, deadline = "", time.monotonic() + timeout_s
+    for argv in commands:
+        code, text = _run(argv, cwd=cwd, env=env, timeout_s=deadline - time.monotonic())
+        output += text
+        if code is None:
+            raise BuildError(
+                f"build: expected an end within {timeout_s:.0f} s, none came; raise build_timeout_s",
+                log=output,
+                file="",
+                timed_out=True,
+            )
+        if code != 0:
+            _blame_machine(text)
+            line, file = root_cause(text)
+            if interrupted and code > 0:
+                interrupted.unlink(missing_ok=True)
+            raise BuildError(line or f"{argv[0]} exited with {code} and said nothing", log=output, file=file, timed_out=False)
+    if interrupted:
+        interrupted.unlink(missing_ok=True)
+    return output
+
+
+def _run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: float) -> tuple[int | None, str]:
+    """Run one command; its exit code is None when time ran out."""
+    process = subprocess.Popen(
+        leashed(argv, "build", signal="TERM"),  # make then removes the targets it had half written
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        process_group=0,
+    )
+    try:
+        output, _ = process.communicate(timeout=max(timeout_s, 0.01))
+    except subprocess.TimeoutExpired:
+        return None, _end(process)
+    except BaseException:
+        _end(process)
+        raise
+    return process.returncode, _capped(output)
+
+
+def _end(process: subprocess.Popen[bytes]) -> str:
+    """Stop a build and all it started; return what it had printed."""
+    for number, patience_s in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 10.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            output, _ = process.communicate(timeout=patience_s)
+            return _capped(output)
+    return ""
+
+
+def _capped(output: bytes) -> str:
+    half = OUTPUT_CAP_BYTES // 2
+    if len(output) > OUTPUT_CAP_BYTES:
+        output = output[:half] + b"\n[...]\n" + output[-half:]
+    return output.decode("utf-8", "replace")
+
+
+def _blame_machine(output: str) -> None:
+    """Raise when a build failed for reasons that are not the revision's."""
+    if "No space left on device" in output or "Disk quota exceeded" in output:
+        raise StorageError(
+            "build: expected room for objects, the disk is full; free some, or set KBENCH_CACHE to another disk", log=output
+        )
+    if missing := _MISSING.search(output):
+        program = Path(missing[1]).name
+        if program in TOOLS:
+            require(program, "build")
+
+
+def root_cause(output: str) -> tuple[str, str]:
+    """Return the line that says why a build failed and the source file to blame ("" when none is named).
+
+    The first line in a compiler's or linker's words wins over make's last one.
+    """
+    lines = [line.strip() for line in output.splitlines()]
+    strong = next((line for line in lines if any(mark in line for mark in _STRONG)), "")
+    weak = next((line for line in lines if _WEAK.search(line)), "")
+    cause = strong or weak or next((line for line in reversed(lines) if line), "")
+    position = _POSITION.match(cause)
+    return cause[:300], position[1].removeprefix("./") if position else ""
+
+
+def dependencies(text: str) -> set[str]:
+    """Return the prerequisites named in a make dependency file (`gcc -MD`), as written."""
+    found: set[str] = set()
+    for rule in text.replace("\\\n", " ").splitlines():
+        _, colon, prerequisites = rule.partition(":")
+        if colon:
+            found.update(prerequisites.split())
+    return found
+
+
+def compiled_files(build_dir: Path, source_tree: Path) -> tuple[str, ...] | None:
+    """Return the files of the source tree that went into a build, by its dependency files; None when it left none.
+
+    The result is sorted and relative to the source tree; files made by the build are left out.
+    """
+    named: set[str] = set()
+    seen = False
+    for folder in {build_dir, source_tree}:
+        for path in folder.rglob("*.d"):
+            if path.is_file():
+                seen = True
+                named |= dependencies(path.read_text(errors="replace"))
+    if not seen:
+        return None
+    root = source_tree.resolve()
+    inside = set()
+    for name in named:
+        for base in (root, build_dir):
+            path = (base / name).resolve()
+            if (
+                path.is_relative_to(root)
+                and not (path.is_relative_to(build_dir.resolve()) and build_dir != source_tree)
+                and path.is_file()
+            ):
+                inside.add(str(path.relative_to(root)))
+    return tuple(sorted(inside))

@@ -1,0 +1,146 @@
+"""What was built is kept by content, so nothing is built twice. One effect: a folder.
+
+    ROOT/builds/KEY.json     what a build came to: its files and figures, or why it failed
+    ROOT/objects/SHA256      images and symbol files, read-only, shared by all builds that made the same bytes
+    ROOT/slots/REPO/N/       where builds happen: a worktree and its objects, locked while in use
+
+KEY is a hash over everything that decides a build: the tree, the commands, the config, the compiler. Any number of
+processes may use one store: files appear whole (written aside, then renamed) and are never changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from kbench.errors import StorageError
+from kbench.host import storage
+
+MAX_SLOTS = 64
+
+
+def default_root() -> Path:
+    """Return the folder for what was built: $KBENCH_CACHE, else kbench in the user's cache folder."""
+    if named := os.environ.get("KBENCH_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kbench"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place to build in, ours alone until its lock is let go."""
+
+    path: Path
+
+    @property
+    def tree(self) -> Path:
+        """The worktree."""
+        return self.path / "tree"
+
+    @property
+    def build_dir(self) -> Path:
+        """Objects; kept from build to build when the target's build is incremental."""
+        return self.path / "build"
+
+    @property
+    def interrupted(self) -> Path:
+        """Present while a build runs: found later, objects may be half-written."""
+        return self.path / "interrupted"
+
+    def prepare(self, *, clean: bool) -> None:
+        """Make the folder for objects; empty it when asked to, or when the last build was cut off."""
+        with storage("build", self.path):
+            if clean or self.interrupted.exists():
+                shutil.rmtree(self.build_dir, ignore_errors=True)
+            self.build_dir.mkdir(parents=True, exist_ok=True)
+            self.interrupted.touch()
+
+
+class Store:
+    """Builds by content below one folder.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Made when missing; by default the user's cache folder.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = (root or default_root()).absolute()
+        with storage("store", self.root):
+            for name in ("builds", "objects", "slots"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    @staticmethod
+    def key(**decides: Any) -> str:
+        """Return the key of a build that these values decide, all of them JSON."""
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+    def find(self, key: str) -> dict[str, Any] | None:
+        """Return what the build came to, None if it was never made or its image is gone."""
+        try:
+            entry: dict[str, Any] = json.loads((self.root / "builds" / f"{key}.json").read_text())
+        except (OSError, ValueError):
+            return None
+        objects = [entry.get(name) for name in ("image", "symbols") if entry.get(name)]
+        return entry if all((self.root / "objects" / str(name)).is_file() for name in objects) else None
+
+    def keep(self, key: str, entry: dict[str, Any]) -> None:
+        """Write down what a build came to."""
+        self._write(self.root / "builds" / f"{key}.json", json.dumps(entry, sort_keys=True).encode())
+
+    def add(self, path: Path) -> str:
+        """Copy a file in and return its name among the objects."""
+        with storage("store", self.root):
+            data = path.read_bytes()
+        name = hashlib.sha256(data).hexdigest()
+        if not (target := self.object(name)).is_file():
+            self._write(target, data)
+        return name
+
+    def object(self, name: str) -> Path:
+        """Return where the object of that name is."""
+        return self.root / "objects" / name
+
+    def _write(self, target: Path, data: bytes) -> None:
+        with storage("store", self.root):
+            handle, aside = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                Path(aside).replace(target)
+            except BaseException:
+                Path(aside).unlink(missing_ok=True)
+                raise
+
+    @contextlib.contextmanager
+    def slot(self, owner: str) -> Iterator[Slot]:
+        """Hold a free build slot of an owner (a repository); slots used before come first, so builds stay incremental."""
+        name = hashlib.sha256(owner.encode()).hexdigest()[:16]
+        for number in range(MAX_SLOTS):
+            path = self.root / "slots" / name / str(number)
+            with storage("store", self.root):
+                path.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(path / "lock")
+                try:
+                    lock.acquire(timeout=0)
+                except Timeout:
+                    continue
+            try:
+                yield Slot(path)
+            finally:
+                lock.release()
+            return
+        raise StorageError(
+            f"store: expected a free build slot below {self.root}, all {MAX_SLOTS} are in use; end another bisection"
+        )

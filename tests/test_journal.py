@@ -1,0 +1,115 @@
+"""The journal: what is written is there after a kill, one writer at a time, one case a file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from kbench.errors import JournalError, StorageError
+from kbench.journal import FILE_NAME, Journal, read_journal
+from kbench.records import Outcome, Run
+
+COMMIT = "ab" * 20
+
+
+def opened(folder: Path, *, case: str = "case", key: str = "git") -> Journal:
+    return Journal.open(folder, case_key=case, case_name="demo", key=key, inputs={}, started="2026-01-01T00:00:00+00:00")
+
+
+def test_everything_comes_back(tmp_path: Path) -> None:
+    run = Run(Outcome.CRASHED, "BUG in f", 0.25, 1.5, tmp_path / "consoles" / "run.txt")
+    with opened(tmp_path) as journal:
+        first = journal.ask(0, COMMIT, 20, "original")
+        journal.built(first, {"signature": "s", "error": ""})
+        journal.ran(first, 1, run, 0.75)
+        journal.ran(first, 0, Run(Outcome.OK), 0.5)
+    with opened(tmp_path) as journal:
+        (entry,) = journal.entries()
+        assert entry.build == {"signature": "s", "error": ""}
+        assert entry.done == ((0, Run(Outcome.OK)), (1, run))
+        assert (entry.test_s, entry.complete, entry.runs, entry.stage) == (1.25, False, 20, "original")
+        journal.complete(entry.id)
+        assert journal.entries()[0].complete
+    assert read_journal(tmp_path, case_key="case", case_name="demo", key="git")[1] != []
+
+
+def test_a_run_is_written_once(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        first = journal.ask(0, COMMIT, 20, "original")
+        journal.ran(first, 0, Run(Outcome.OK), 0.5)
+        with pytest.raises(JournalError):
+            journal.ran(first, 0, Run(Outcome.OK), 0.5)
+        assert journal.entries()[0].test_s == 0.5, "the time of a refused run is not counted either"
+
+
+def test_strategies_share_a_file_and_nothing_else(tmp_path: Path) -> None:
+    with opened(tmp_path, key="git") as journal:
+        journal.ask(0, COMMIT, 20, "original")
+    with opened(tmp_path, key="syzkaller") as journal:
+        assert journal.entries() == []
+
+
+def test_another_case_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    with pytest.raises(JournalError, match="with other inputs") as caught:
+        opened(tmp_path, case="another")
+    assert caught.value.exit_code == 2
+    opened(tmp_path).close()  # the lock was let go
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    with opened(tmp_path), pytest.raises(JournalError, match="another bisection is writing it"):
+        opened(tmp_path)
+    opened(tmp_path).close()
+
+
+def test_a_reader_needs_no_lock(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        journal.ask(0, COMMIT, 20, "original")
+        assert len(read_journal(tmp_path, case_key="case", case_name="demo", key="git")[1]) == 1
+    with pytest.raises(JournalError, match="found none"):
+        read_journal(tmp_path / "elsewhere", case_key="case", case_name="demo", key="git")
+    with pytest.raises(JournalError, match="--strategy"):
+        read_journal(tmp_path, case_key="case", case_name="demo", key="syzkaller")
+
+
+def test_rubbish_and_no_permission(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"this is no database, it is rubbish" * 100)
+    with pytest.raises(JournalError, match="SQLite"):
+        opened(tmp_path)
+    with pytest.raises((StorageError, JournalError)):
+        opened(Path("/proc/kbench"))
+
+
+def test_killed_writer_loses_nothing_written(tmp_path: Path) -> None:
+    """SIGKILL between two runs: all runs whose call had returned are there, and the file opens."""
+    code = textwrap.dedent(f"""
+        import sys
+        from pathlib import Path
+        from kbench.journal import Journal
+        from kbench.records import Outcome, Run
+        journal = Journal.open(Path({str(tmp_path)!r}), case_key="case", case_name="demo", key="git", inputs={{}}, started="")
+        first = journal.ask(0, "{COMMIT}", 1000, "original")
+        for n in range(1000):
+            journal.ran(first, n, Run(Outcome.OK), 0.1)
+            print(n, flush=True)
+    """)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        told = -1
+        for line in child.stdout:
+            told = int(line)
+            if told == 50:
+                os.kill(child.pid, signal.SIGKILL)
+    with opened(tmp_path) as journal:
+        written = [number for number, _ in journal.entries()[0].done]
+    assert written[: told + 1] == list(range(told + 1))
+    assert len(written) <= told + 2
+    assert sqlite3.connect(tmp_path / FILE_NAME).execute("PRAGMA integrity_check").fetchone() == ("ok",)
