@@ -1,0 +1,1 @@
+#define LAB_VERSION "1.0.0"
