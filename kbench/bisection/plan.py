@@ -1,0 +1,142 @@
+"""From a case to the question a search is asked: the range, its ends and its release tags. Read `make_plan` first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from kbench.bisection.case import Case
+from kbench.errors import CaseError, RevisionError
+from kbench.history import History
+from kbench.records import Target
+from kbench.repository import Repository, pick_release_tags
+
+#: Runs that have to show the crash on the original commit, and those that check another given end.
+ORIGINAL_RUNS, END_RUNS = 20, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The range of one bisection. Indices are positions in `history`."""
+
+    case: Case
+    target: Target
+    history: History
+    original: int  # the commit that has to crash
+    bad: int  # the newest end: what git calls bad
+    good: tuple[int, ...]  # the oldest ends; empty: walk back over `tags`
+    tags: tuple[tuple[str, int], ...]  # releases to walk back over, newest first
+    n_tags: int = 0  # releases these were picked from
+
+    @property
+    def fix(self) -> bool:
+        """Whether the commit that fixed the bug is sought."""
+        return self.case.kind == "fix"
+
+    @property
+    def ends(self) -> list[tuple[int, int, str]]:
+        """The given ends as (commit, runs, stage), in the order they are checked."""
+        others = [(self.bad, END_RUNS, "head")] if self.fix else [(good, END_RUNS, "good end") for good in self.good]
+        return [(self.original, ORIGINAL_RUNS, "original"), *others]
+
+    def stage(self, commit: int, stage: str) -> str:
+        """Return what a commit is tested as: the search's word, with the name of a release."""
+        names = {index: name for name, index in self.tags}
+        return f"release {names[commit]}" if stage == "release" else stage
+
+    def hash(self, commit: int) -> str:
+        """Return the 40 hex digits of a commit."""
+        return str(self.history.commits[commit])
+
+    def case_key(self) -> str:
+        """Return what makes this case itself, wherever its folder lies: a journal with another key is another case's."""
+        inputs = [self.case.read("reproducer"), self.case.read("config")]
+        return _digest(
+            kind=self.case.kind,
+            original=self.hash(self.original),
+            bad=self.hash(self.bad),
+            good=sorted(map(self.hash, self.good)),
+            inputs=[hashlib.sha256(content).hexdigest() if content is not None else None for content in inputs],
+            target=repr(self.target),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """Return what makes a bisection of this case another one: strategy and its settings."""
+        return {
+            "strategy": self.case.strategy,
+            "confidence": self.case.confidence,
+            "runs": self.case.runs,
+            "tags": [[name, self.hash(index)] for name, index in self.tags],
+        }
+
+    def key(self) -> str:
+        """Return the key of the bisection within its case."""
+        return _digest(**self.settings())
+
+
+def _digest(**values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def make_plan(case: Case, repository: Repository) -> Plan:
+    """Check a case against its repository and return its plan; nothing is built or written.
+
+    Raises
+    ------
+    InputError
+        A revision git does not have, a good end that is not an ancestor, no release tag to walk back to, a bad file.
+    """
+    target = case.resolve()
+    case.check_reproducer()
+    case.read("config")
+    crashing = repository.resolve(case.bad)
+    ends = [repository.resolve(name) for name in case.good_ends]
+    if case.kind == "fix":
+        return _fix_plan(case, target, repository, crashing, ends)
+    tags, n_tags = ([], 0) if ends else _release_tags(case, repository, crashing)
+    oldest = tags[-1][1] if tags else None
+    history = repository.history(crashing, good=ends, oldest=oldest)
+    index = {commit: i for i, commit in enumerate(history.commits)}
+    bad = index[crashing]
+    return Plan(
+        case,
+        target,
+        history,
+        bad,
+        bad,
+        tuple(index[end] for end in ends),
+        tuple((name, index[commit]) for name, commit in tags),
+        n_tags,
+    )
+
+
+def _fix_plan(case: Case, target: Target, repository: Repository, crashing: str, ends: list[str]) -> Plan:
+    if len(ends) > 1:
+        raise CaseError(f"case: expected one `good` in a fix bisection, the revision that is fixed, got {len(ends)}; leave one")
+    fixed = ends[0] if ends else repository.resolve("HEAD")
+    repository.check_ancestors(fixed, [crashing])
+    history = repository.history(fixed, good=[crashing], forks=True)  # reaches to where branches forked: was the bug there yet?
+    index = {commit: i for i, commit in enumerate(history.commits)}
+    return Plan(case, target, history, index[crashing], index[fixed], (index[crashing],), ())
+
+
+def _release_tags(case: Case, repository: Repository, bad: str) -> tuple[list[tuple[str, str]], int]:
+    tags = [tag for tag in repository.release_tags(case.tags, reachable_from=bad) if tag[1] != bad]
+    names = [name for name, _ in tags]
+    if case.oldest:
+        if case.oldest not in names:
+            raise RevisionError(
+                f"case: expected `oldest` among the releases before {case.bad}, {case.oldest!r} is not; known: {', '.join(names)}"
+            )
+        tags = tags[: names.index(case.oldest) + 1]
+    if not tags:
+        raise RevisionError(
+            f"case: expected release tags {case.tags!r} before {case.bad}, found none; give `good`, or other `tags`"
+        )
+    n_tags = len(tags)
+    if case.strategy == "syzkaller":
+        picked = set(pick_release_tags([name for name, _ in tags]))
+        tags = [tag for tag in tags if tag[0] in picked]
+    return tags, n_tags

@@ -1,0 +1,118 @@
+"""What a bisection leaves as text: the log, in the form of a syzbot bisection log. Read `bisection_log`."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from kbench import syzbot
+from kbench.bisection.driver import Bisection, representative_crash
+from kbench.crash.titles import type_of
+from kbench.evidence import representative_crash as choose_crash
+from kbench.records import BisectionView, Outcome, Verdict
+
+
+def bisection_log(bisection: Bisection, view: BisectionView) -> str:
+    """Return the log of a bisection, ended or not, in the form syzkaller prints since 2024."""
+    plan, result = bisection.plan, bisection.result
+    crash = representative_crash(bisection.steps)
+    culprit = (result.culprit, result.culprit_subject) if result and result.culprit else None
+    signatures = {step.commit: step.signature or "" for step in bisection.steps}
+    parent = _parent(bisection)
+    log = syzbot.compose(
+        kind=view.kind,
+        start=plan.hash(plan.original),
+        host="kbench",
+        started=_go_time(bisection.started),
+        tests=list(_tests(bisection)),
+        release_tags=[name for name, _ in plan.tags],
+        n_release_tags=plan.n_tags,
+        ends=_ends(bisection),
+        culprit=culprit,
+        culprit_text=view.culprit_text,
+        candidates=[commit for commit, _ in view.candidates] if view.outcome == "inconclusive" else (),
+        error_probability=1 - result.confidence if result and result.culprit and result.confidence is not None else None,
+        culprit_signature=signatures.get(culprit[0], "") if culprit else "",
+        parent_signature=signatures.get(parent, "") if culprit and parent else "",
+        total_s=view.build_s + view.test_s,
+        build_s=view.build_s,
+        test_s=view.test_s,
+        outcome=view.outcome or "",
+        message=_oldest_subject(bisection) if view.outcome == "older than range" else "",
+        recipients=bisection.repository.recipients(culprit[0]) if culprit else None,
+        crash_title=crash.title if crash else "",
+        report=view.crash_report,
+    )
+    return syzbot.render(log)
+
+
+def _tests(bisection: Bisection) -> Iterator[syzbot.Test]:
+    """Yield the log's test of every step; revisions left are those before it, as git prints them."""
+    history = bisection.plan.history
+    kind = bisection.case.kind
+    for before, step in pairwise([None, *bisection.steps]):
+        assert step is not None  # only the first is
+        left = steps_left = None
+        if step.stage == "bisect" and before is not None and before.candidates_left and step.position is not None:
+            candidates = np.zeros(len(history), dtype=np.bool_)
+            for first, last in before.spans:
+                candidates[first : last + 1] = True
+            left = before.candidates_left - int((candidates & history.ancestors(step.position)).sum()) - 1
+            steps_left = syzbot.git_steps(before.candidates_left)
+        crashes = choose_crash([(run.title, type_of(run.title)) for run in step.runs if run.outcome is Outcome.CRASHED])
+        yield syzbot.tested(
+            step.commit,
+            "head" if step.stage == "head" else step.stage,
+            step.runs,
+            fold=True,
+            subject=step.subject,
+            verdict=_git_verdict(step.verdict, kind) if step.stage == "bisect" else None,
+            toolchain="gcc",
+            compiler=step.compiler,
+            signature=step.signature or "",
+            failure=step.failure,
+            representative=crashes.title if crashes else "",
+            types=crashes.types if crashes else (),
+            revisions_left=left,
+            steps_left=steps_left,
+        )
+
+
+def _git_verdict(verdict: Verdict | None, kind: str) -> Verdict | None:
+    """Return what git is told: in a fix bisection a revision that crashes is git's good."""
+    return verdict if verdict in (None, Verdict.SKIP) else syzbot.git_verdict(kind, crashed=verdict is Verdict.BAD)
+
+
+def _ends(bisection: Bisection) -> tuple[str, str] | None:
+    """Return the (bad, good) ends the search started from, None when it did not come to that."""
+    if not any(step.stage == "bisect" for step in bisection.steps):
+        return None
+    bad, good = bisection.plan.hash(bisection.plan.bad), [bisection.plan.hash(end) for end in bisection.plan.good]
+    for step in bisection.steps:
+        if step.stage.startswith("release "):
+            if step.verdict is Verdict.BAD:
+                bad = step.commit
+            elif step.verdict is Verdict.GOOD:
+                good = [step.commit]
+    return (bad, good[0]) if good else None
+
+
+def _parent(bisection: Bisection) -> str:
+    """Return the culprit's first parent, "" when there is no culprit."""
+    found = bisection.search.result()
+    parents = bisection.plan.history.parents[found.culprit] if found.culprit is not None else ()
+    return bisection.plan.hash(parents[0]) if len(parents) else ""
+
+
+def _oldest_subject(bisection: Bisection) -> str:
+    return next((step.subject for step in reversed(bisection.steps) if step.stage.startswith(("release", "good end"))), "")
+
+
+def _go_time(started: str) -> str:
+    """Return an ISO time as Go prints it."""
+    if not started:
+        return ""
+    return datetime.datetime.fromisoformat(started).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")

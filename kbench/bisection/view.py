@@ -1,0 +1,47 @@
+"""The state of a bisection as a `BisectionView`: what every table, plot, widget and page is drawn from."""
+
+from __future__ import annotations
+
+from kbench import crash
+from kbench.bisection.driver import Bisection, representative_crash
+from kbench.records import BisectionView
+
+
+def view(bisection: Bisection) -> BisectionView:
+    """Return what there is to see of a bisection now, running or ended."""
+    plan, result = bisection.plan, bisection.result
+    candidates = plan.history.candidates(plan.bad, plan.good or ([plan.tags[-1][1]] if plan.tags else []))
+    seen = BisectionView(
+        name=bisection.case.name,
+        kind=bisection.case.kind,
+        strategy=bisection.case.strategy,
+        n_commits=int(candidates.sum()),
+        steps=tuple(bisection.steps),
+        tags=tuple((name, index) for name, index in plan.tags),
+        build_s=sum(step.build_s for step in bisection.steps),
+        test_s=sum(step.test_s for step in bisection.steps),
+    )
+    if result is None:
+        return seen
+    from dataclasses import replace
+
+    return replace(
+        seen,
+        outcome=result.outcome,
+        culprit=result.culprit,
+        culprit_subject=result.culprit_subject,
+        culprit_text=bisection.repository.describe(result.culprit) if result.culprit else "",
+        confidence=result.confidence,
+        candidates=result.candidates,
+        noop=result.noop,
+        crash_report=crash_report(bisection),
+    )
+
+
+def crash_report(bisection: Bisection) -> str:
+    """Return the report of the crash the bisection started from, "" when there is none on disk."""
+    run = representative_crash(bisection.steps)
+    if run is None or run.console is None or not run.console.is_file():
+        return ""
+    found = crash.parse(run.console.read_text(errors="replace"))
+    return found.report if found else ""

@@ -1,0 +1,229 @@
+"""A reproducer, N fresh machines, a `RunSet`. Read `repro` first.
+
+What a machine showed becomes the outcome of a run here and nowhere else; a machine that broke is started again and, if it
+breaks thrice, is an infra problem: never a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import queue
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kbench import crash
+from kbench.crash.titles import clean
+from kbench.errors import InputError, LostMachineError, ReproducerError
+from kbench.host import storage, usable_cores
+from kbench.machines import Ending, MachineRun, accelerator, machine_loop, run_machine
+from kbench.records import KernelImage, MachineSpec, Outcome, Run
+
+if TYPE_CHECKING:
+    from kbench.flakiness import Rate
+
+#: A machine that broke is started again so many times before its run is an infra problem.
+RETRIES = 2
+#: Titles of crashes that print nothing, in syzkaller's words.
+SILENT_TITLES = {
+    Ending.SILENT: "no output from test machine",
+    Ending.RESET: "unexpected kernel reboot",
+    Ending.SHUTDOWN: "lost connection to test machine",
+    Ending.TIMED_OUT: "test machine timed out",
+}
+MAX_TITLE = 120  # characters
+LONGEST_LINE = 4096  # characters a case's pattern looks at, so that a costly one ends
+
+
+@dataclass(frozen=True, slots=True)
+class RunSet:
+    """The runs of one reproducer on one kernel, in the order they were numbered."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def counts(self) -> Counter[Outcome]:
+        """Runs by outcome."""
+        return Counter(run.outcome for run in self.runs)
+
+    @property
+    def titles(self) -> Counter[str]:
+        """Crashed runs by title."""
+        return Counter(run.title for run in self.runs if run.outcome is Outcome.CRASHED)
+
+    @property
+    def rate(self) -> Rate:
+        """Share of the runs that say something (OK or crashed) that crashed, with its 95% interval."""
+        from kbench.flakiness import rate
+
+        crashed = self.counts[Outcome.CRASHED]
+        return rate(crashed, crashed + self.counts[Outcome.OK])
+
+    def __str__(self) -> str:
+        """`20 runs: 13 OK, 7 crashed: TITLE; rate 0.35 [0.18, 0.57] 95%`."""
+        kinds = Counter(str(run) for run in self.runs)
+        return f"{len(self.runs)} runs: " + ", ".join(f"{n} {text}" for text, n in kinds.most_common()) + f"; rate {self.rate}"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{n}</td><td style='text-align:left'>{html.escape(text, quote=True)}</td></tr>"
+            for text, n in Counter(str(run) for run in self.runs).most_common()
+        )
+        return f"<table><thead><tr><th>runs</th><th>outcome</th></tr></thead>{rows}</table><p>rate {self.rate}</p>"
+
+
+def repro(
+    kernel: KernelImage,
+    reproducer: Path | str | None = None,
+    *,
+    runs: int = 10,
+    jobs: int | None = None,
+    consoles: Path | None = None,
+    on_run: Callable[[int, Run], None] | None = None,
+) -> RunSet:
+    """Run a reproducer on fresh machines, as many at once as there are cores.
+
+    Parameters
+    ----------
+    kernel : KernelImage
+        What `kbench.build` returned.
+    reproducer : path, optional
+        The file handed to the kernel at boot.
+    runs : int
+        How many; 1 or more.
+    jobs : int, optional
+        How many at once; the number of usable cores by default.
+    consoles : Path, optional
+        Folder for the serial consoles; a new temporary one by default.
+    on_run : callable, optional
+        Called as `on_run(number, run)` in this thread whenever a run has ended.
+
+    Raises
+    ------
+    InputError
+        `runs` below 1, no such reproducer.
+    MachineLacksError
+        QEMU is not there.
+    """
+    if runs < 1:
+        raise InputError(f"repro: expected 1 run or more, got {runs}; raise runs")
+    path = Path(reproducer) if reproducer is not None else None
+    if path is not None and not path.is_file():
+        raise ReproducerError(f"repro: expected a file at {path}, found none; give the reproducer's path")
+    folder = consoles or Path(tempfile.mkdtemp(prefix="kbench-consoles-"))
+    done: dict[int, Run] = {}
+    for number, run in each_run(kernel, range(runs), reproducer=path, jobs=jobs, console=lambda n: folder / f"run-{n:03d}.txt"):
+        done[number] = run
+        if on_run:
+            on_run(number, run)
+    return RunSet(tuple(done[number] for number in sorted(done)))
+
+
+def each_run(
+    kernel: KernelImage,
+    numbers: Sequence[int],
+    *,
+    reproducer: Path | None,
+    console: Callable[[int], Path | None],
+    jobs: int | None = None,
+) -> Iterator[tuple[int, Run]]:
+    """Yield (number, run) as the runs end, in the caller's thread; closing the iterator ends the machines."""
+    finished: queue.SimpleQueue[tuple[int, Run] | None] = queue.SimpleQueue()
+    kind = accelerator(kernel.target.machine)
+    gate = asyncio.Semaphore(jobs or usable_cores())
+
+    async def one(number: int) -> None:
+        async with gate:
+            path = console(number)
+            if path is not None:
+                with storage("repro", path.parent):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+            finished.put((number, await run_once(kernel, reproducer=reproducer, console=path, accelerator=kind)))
+
+    async def batch() -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in numbers:
+                    group.create_task(one(number))
+        finally:
+            finished.put(None)  # all machines are gone
+
+    whole: Future[None] = asyncio.run_coroutine_threadsafe(batch(), machine_loop())
+    item: tuple[int, Run] | None = (0, Run(Outcome.OK))
+    try:
+        while (item := finished.get()) is not None:
+            yield item
+        _raise_first(whole)
+    finally:
+        whole.cancel()
+        while item is not None:
+            item = finished.get()
+
+
+def _raise_first(whole: Future[None]) -> None:
+    """Raise the first error of a batch as itself, not as a group."""
+    try:
+        whole.result()
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
+async def run_once(kernel: KernelImage, *, reproducer: Path | None, console: Path | None, accelerator: str) -> Run:
+    """Run the reproducer once on a fresh machine."""
+    spec = kernel.target.machine
+    lost: LostMachineError | None = None
+    for _ in range(1 + RETRIES):
+        try:
+            shown = await run_machine(spec, kernel, reproducer=reproducer, console=console, accelerator=accelerator)
+        except LostMachineError as error:
+            lost = error
+            continue
+        outcome, title = judge(shown, spec)
+        return Run(outcome, title, shown.boot_s or 0.0, shown.elapsed_s, console)
+    return Run(Outcome.INFRA, str(lost), 0.0, 0.0, console)
+
+
+def judge(shown: MachineRun, spec: MachineSpec) -> tuple[Outcome, str]:
+    """Return the outcome of what a machine showed, and its crash title or the reason of its failure (pure).
+
+    Without a `done` pattern nobody can say when the reproducer has ended: a machine that goes quiet, powers off or runs
+    on to the time limit is then a clean run.
+    """
+    match shown.ending:
+        case Ending.CRASHED | Ending.PANICKED:
+            return Outcome.CRASHED, crash_title(shown, spec)
+        case Ending.NOT_BOOTED:
+            report = crash.parse(shown.text)
+            return Outcome.BOOT_FAILED, report.title if report else shown.detail
+        case Ending.TEST_FAILED:
+            return Outcome.TEST_FAILED, shown.detail.strip()[:MAX_TITLE]
+        case Ending.DONE:
+            return Outcome.OK, ""
+        case Ending.RESET:
+            return Outcome.CRASHED, SILENT_TITLES[Ending.RESET]
+        case ending if spec.done is not None and ending in SILENT_TITLES:
+            return Outcome.CRASHED, SILENT_TITLES[ending]
+        case _:
+            return Outcome.OK, ""
+
+
+def crash_title(shown: MachineRun, spec: MachineSpec) -> str:
+    """Return the title of a crash: the case's own pattern's first, then what kbench.crash reads, then the line itself."""
+    line = ""
+    if spec.crashed is not None:
+        pattern = re.compile(spec.crashed)
+        found = next((match for text in shown.text.splitlines() if (match := pattern.search(text[:LONGEST_LINE]))), None)
+        if found and "title" in pattern.groupindex and found["title"]:
+            return clean(found["title"])
+        line = found.string if found else ""
+    report = crash.parse(shown.text)
+    return report.title if report else clean(line or shown.detail)

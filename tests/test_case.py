@@ -1,0 +1,95 @@
+"""Case files: every way to get one wrong has one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kbench.bisection.case import Case, load_case
+from kbench.errors import CaseError, ReproducerError
+
+OWN = """
+repository = "repo"
+bad = "main"
+build = "make -j{jobs} 'CFLAGS=-O2 -g'"
+image = "kernel.elf"
+qemu = "qemu-system-i386 -kernel {image} -m 32"
+booted = "^hello"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "case.toml"
+    path.write_text(text)
+    return path
+
+
+def test_own_kernel_needs_no_python(tmp_path: Path) -> None:
+    target = load_case(write(tmp_path, OWN)).resolve()
+    assert target.build.commands == (("make", "-j{jobs}", "CFLAGS=-O2 -g"),)
+    assert target.build.clean, "objects are kept only when the case says that the Makefile knows its dependencies"
+    assert target.machine.argv[0] == "qemu-system-i386"
+    assert target.machine.booted == "^hello"
+
+
+def test_named_target_with_keys_on_top(tmp_path: Path) -> None:
+    case = load_case(write(tmp_path, 'repository = "r"\nbad = "b"\ntarget = "lab"\nsilence_s = 7\n'))
+    assert case.resolve().machine.silence_s == 7
+    assert case.resolve().build.image == "labkernel.elf"
+
+
+def test_folder_stands_for_its_case_file(tmp_path: Path) -> None:
+    write(tmp_path, OWN)
+    case = load_case(tmp_path)
+    assert case.name == tmp_path.name
+    assert case.path("repo") == tmp_path / "repo"
+
+
+def test_overrides_win_and_empty_ones_do_not(tmp_path: Path) -> None:
+    case = load_case(write(tmp_path, OWN), bad="v2", strategy="", runs=3, config=None)
+    assert (case.bad, case.strategy, case.runs) == ("v2", Case.__dataclass_fields__["strategy"].default, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (OWN + "bulid = 'make'", "did you mean 'build'"),
+        (OWN + "runs = 'ten'", "'runs'"),
+        (OWN + "runs = 0", "'runs'"),
+        (OWN + "kind = 'effect'", "'kind'"),
+        (OWN + "confidence = 2.0", "'confidence'"),
+        (OWN + "timeout_s = -1", "'timeout_s'"),
+        ("bad = 'main'", "repository"),
+        ("repository = ", "expected TOML"),
+        ("repository = 'r'\nbad = 'b'\ntarget = 'vax'", "'vax'"),
+        ("repository = 'r'\nbad = 'b'\nbuild = 'make'", "missing image, qemu"),
+        (OWN + "done = '('", "regular expression"),
+        (OWN.replace("'CFLAGS", "CFLAGS"), "quotes"),
+    ],
+)
+def test_bad_cases_have_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CaseError) as caught:
+        load_case(write(tmp_path, text)).resolve()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(CaseError, match="expected a case file"):
+        load_case(tmp_path / "no.toml")
+    with pytest.raises(CaseError, match="expected a case file"):
+        load_case(tmp_path)
+
+
+def test_missing_inputs(tmp_path: Path) -> None:
+    case = load_case(write(tmp_path, OWN), reproducer="gone.txt")
+    with pytest.raises(CaseError, match=r"gone\.txt"):
+        case.check_reproducer()
+    lab = load_case(write(tmp_path, 'repository = "r"\nbad = "b"\ntarget = "lab"\n'))
+    with pytest.raises(ReproducerError, match="names none"):
+        lab.check_reproducer()
+    (tmp_path / "repro.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ReproducerError, match="binary"):
+        load_case(tmp_path, reproducer="repro.txt").check_reproducer()
