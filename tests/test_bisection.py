@@ -36,9 +36,9 @@ class Bench:
     def shows(self, commit: str, _: int) -> Run | None:
         return CRASH if self.index[commit] >= self.culprit else OK
 
-    def bisection(self, laboratory: TableLaboratory, **keys: Any) -> Bisection:
+    def bisection(self, laboratory: TableLaboratory, output: str = "case.kbench", **keys: Any) -> Bisection:
         case = make_case({"repository": "repo", "bad": "master", "name": "demo", **KEYS, **keys}, folder=self.folder)
-        return Bisection(case, laboratory=laboratory)
+        return Bisection(case, laboratory=laboratory, output=self.folder / output)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_walks_back_and_names_the_culprit(bench: Bench, strategy: str) -> None:
 def test_given_good_end_is_checked(bench: Bench) -> None:
     laboratory = TableLaboratory(bench.shows)
     assert bench.bisection(laboratory, good="v1.0").run().culprit == bench.commits[21]
-    result = bench.bisection(TableLaboratory(bench.shows), good="v1.2", name="wrong").run()
+    result = bench.bisection(TableLaboratory(bench.shows), good="v1.2", output="other").run()
     assert (result.outcome, result.culprit) == ("older than range", None)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from kbench.errors import InputError, MachineLacksError, RevisionError
-from kbench.repository.command import GitCommand
 from kbench.repository import Repository, parse_release_tag, pick_release_tags, sort_release_tags
+from kbench.repository.command import GitCommand
 from tests.fast_import import ENVIRONMENT, Commit, git, make_repository
 
 TABLES = Path(__file__).parents[1].parent / "shared" / "corpus" / "bisect_tables_dev.json"

@@ -244,7 +244,7 @@ def read_log(text: str) -> BisectionLog:
         if ends and line.form == "crash":
             break
     log = BisectionLog(tuple(lines), report=text[at:], cut=bool(text) and at == len(text) and not text.endswith("\n"))
-    log._start  # noqa: B018  # raises LogError
+    log._start  # noqa: B018 raises LogError
     return log
 
 

@@ -1,0 +1,5 @@
+"""`python -m kbench`: the command line."""
+
+from kbench.cli import main
+
+main()

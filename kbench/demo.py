@@ -1,0 +1,82 @@
+"""The demonstration behind `make demo`: a lab, the notebook through papermill, and what came out. Read `run_demo`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kbench.errors import InputError
+from kbench.lab import create
+from kbench.notebook import execute
+from kbench.resources import notebooks_dir
+
+#: Written into a folder the demonstration made, so that it empties no other one.
+MARKER = ".kbench-demo"
+
+
+def run_demo(
+    folder: Path, *, seed: int, kind: str, say: Callable[[str], object], show: Callable[[Any], object] | None = None
+) -> int:
+    """Make a lab, bisect it by the notebook, and say what was found; return 0 when it is the planted culprit, else 1.
+
+    Parameters
+    ----------
+    folder : Path
+        Where everything goes; emptied if an earlier demonstration made it.
+    seed, kind
+        Of the lab, see `kbench.lab.create`.
+    say : callable
+        Gets lines of text.
+    show : callable, optional
+        Gets the result as JSON values.
+
+    Raises
+    ------
+    InputError
+        The folder holds something else.
+    """
+    folder = folder.absolute()
+    started = time.monotonic()
+    if folder.exists():
+        if not (folder / MARKER).is_file() and any(folder.iterdir()):
+            raise InputError(
+                f"demo: expected {folder} to be new or an earlier demonstration's, it holds something else; give another folder"
+            )
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / MARKER).touch()
+    lab = create(folder / "lab", seed=seed, kind=kind)
+    say(f"lab: a git repository of a small kernel with a planted {kind}, its culprit written down in {lab.truth}")
+    say("bisecting it in real machines by notebooks/bisect.ipynb through papermill ...")
+    executed = folder / "bisect.ipynb"
+    found = execute(notebooks_dir() / "bisect.ipynb", executed, {"case": lab.case, "output": folder / "bisection"})
+    page = folder / "bisect.html"
+    from kbench.widgets.export import export_html
+
+    export_html(executed, page)
+    truth = json.loads(Path(lab.truth).read_text())["culprit"]
+    right = found["culprit"] == truth
+    places = {
+        "executed notebook": executed,
+        "the same as a page": page,
+        "HTML report": folder / "bisection" / "report.html",
+        "journal": folder / "bisection" / "kbench.sqlite",
+        "log": folder / "bisection" / "bisection.log",
+    }
+    say("\n" + places["log"].read_text())
+    say(f"culprit: {found['culprit']}\nplanted: {truth}")
+    say("They are the same.\n" if right else "They differ: the answer is wrong.\n")
+    for what, path in places.items():
+        say(f"{what + ':':<20}{_short(path)}")
+    say(f"{found['builds']} kernels built, {found['runs']} machines booted, {time.monotonic() - started:.0f} s in all")
+    if show:
+        show(found | {"planted": truth, "right": right, "files": {what: str(path) for what, path in places.items()}})
+    return 0 if right else 1
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,153 @@
+"""Run a notebook of ours, and read what it found. Read `execute` first.
+
+Papermill in this process; the kernel is this very interpreter, whatever kernels the user has installed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kbench import errors
+from kbench.errors import InputError, KbenchError
+from kbench.records import BisectionView
+
+RESULT = "application/vnd.kbench.result+json"  # the output a notebook leaves its result in
+
+
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: Mapping[str, Any],
+    *,
+    timeout_s: float | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Run a notebook with parameters, save it executed, sign it for JupyterLab, and return the result it left.
+
+    Parameters
+    ----------
+    notebook, output : Path
+        The template, which is not changed, and the executed copy. The copy is kept when a cell fails: it shows the error.
+    parameters : mapping
+        Values for names of the cell tagged `parameters`; a `Path` becomes text.
+    timeout_s : float, optional
+        Wall clock of one cell; None: no limit.
+    progress : bool
+        Show papermill's progress bar.
+
+    Raises
+    ------
+    InputError
+        If the notebook cannot be read, or does not know a parameter; nothing was run.
+    KbenchError
+        If a cell fails (in the class of the error if it is one of ours), takes too long, the kernel dies, or the notebook
+        ends without a result. `.output` is the executed copy.
+    """
+    import nbformat  # Jupyter is loaded only to run a notebook
+    from nbformat.sign import NotebookNotary
+
+    values = {name: str(value) if isinstance(value, Path) else value for name, value in parameters.items()}
+    _check_parameters(notebook, values)
+    _run(notebook, output, values, timeout_s, progress)
+    executed = nbformat.read(output, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has none
+    result = _left_result(executed)
+    if result is None:
+        raise KbenchError(f"notebook: expected a result in {output}, found none; end it with leave_result", output=output)
+    # Only a signed notebook shows its widgets when it is opened. This one is ours: made from our template just now.
+    NotebookNotary().sign(executed)  # type: ignore[no-untyped-call]
+    return result
+
+
+def leave_result(view: BisectionView, **more: Any) -> None:
+    """Leave what a bisection found as this cell's output, as JSON, for `execute` and other programs; `more` is added."""
+    from IPython.display import display  # loaded already: this is a notebook
+
+    result = {**summary(view), **{name: str(value) if isinstance(value, Path) else value for name, value in more.items()}}
+    display({RESULT: result, "text/plain": json.dumps(result, indent=1)}, raw=True)  # type: ignore[no-untyped-call]  # IPython has no types
+
+
+def summary(view: BisectionView) -> dict[str, Any]:
+    """Return a bisection's answer and costs as JSON can carry them; times in seconds."""
+    return {
+        "name": view.name,
+        "outcome": view.outcome,
+        "culprit": view.culprit,
+        "confidence": view.confidence,
+        "candidates": [[commit, share] for commit, share in view.candidates],
+        "noop": view.noop,
+        "builds": sum(not step.cached and step.build_s > 0 for step in view.steps),
+        "runs": sum(len(step.runs) for step in view.steps),
+        "build_s": round(view.build_s, 3),
+        "test_s": round(view.test_s, 3),
+    }
+
+
+def _check_parameters(notebook: Path, values: Mapping[str, Any]) -> None:
+    import nbformat
+    import papermill
+
+    if not notebook.is_file():
+        raise InputError(f"notebook: expected a notebook, no file {notebook}; give the path of an .ipynb")
+    try:
+        known = papermill.inspect_notebook(str(notebook))
+    except (ValueError, AttributeError, nbformat.ValidationError, papermill.exceptions.PapermillException) as err:
+        seen = " ".join(str(err).split())[:200]
+        raise InputError(f"notebook: expected a Python notebook, {notebook} is none ({seen}); give an .ipynb") from err
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InputError(f"notebook: unknown parameter {', '.join(unknown)} of {notebook.name}; it has {', '.join(known)}")
+
+
+def _run(notebook: Path, output: Path, values: Mapping[str, Any], timeout_s: float | None, progress: bool) -> None:
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from traitlets.config import Config
+
+    # Without it ipykernel warns at each start, and the warning lands in the notebook.
+    encrypted = {"transport_encryption": "auto"}
+    try:
+        papermill.execute_notebook(
+            str(notebook), str(output), parameters=dict(values), kernel_name="python3", language="python", progress_bar=progress,
+            execution_timeout=timeout_s, kernel_manager_class=_this_python(),
+            config=Config({"KernelManager": encrypted, "AsyncKernelManager": encrypted}),
+        )  # fmt: skip
+    except papermill.exceptions.PapermillExecutionError as err:
+        ours = getattr(errors, str(err.ename), KbenchError)
+        seen = f"notebook: expected every cell to run, seen {err.ename}: {err.evalue}; see {output}"
+        message = seen if ours is KbenchError else str(err.evalue)
+        raise ours(message, output=output) from err
+    except CellTimeoutError as err:
+        message = f"notebook: expected each cell to end in {timeout_s:g} s, one did not; see {output}, or allow more"
+        raise KbenchError(message, output=output) from err
+    except DeadKernelError as err:
+        message = f"notebook: expected a kernel to the end, it died; see {output}, and run it again to resume"
+        raise KbenchError(message, output=output) from err
+    except OSError as err:
+        raise errors.StorageError(f"notebook: cannot write {output}, {err.strerror}; choose another output") from err
+
+
+def _this_python() -> type:
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class ThisPython(AsyncKernelManager):
+        """Starts this interpreter; a kernelspec "python3" of the user may be another Python, without kbench."""
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            spec = KernelSpec(**get_kernel_dict())
+            spec.argv = [sys.executable, *spec.argv[1:]]
+            return spec
+
+    return ThisPython
+
+
+def _left_result(executed: Any) -> dict[str, Any] | None:
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    found = [output.data[RESULT] for output in outputs if RESULT in output.get("data", {})]
+    return dict(found[-1]) if found else None

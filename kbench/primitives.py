@@ -1,0 +1,267 @@
+"""The four primitives as users call them: `build`, `boot`, `repro`, `bisect`.
+
+Each takes and returns plain records, works from a plain prompt without Jupyter, and shows a progress bar when it takes
+longer than a second and somebody is looking.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from kbench.bisection.case import load_case
+from kbench.bisection.driver import Bisection, BisectionResult
+from kbench.bisection.report import bisection_log
+from kbench.bisection.view import view
+from kbench.errors import InputError
+from kbench.host import storage, usable_cores
+from kbench.kernels import Builder, Store, compile_tree
+from kbench.kernels.builder import image_of
+from kbench.machines import Machine
+from kbench.machines import boot as boot_image
+from kbench.progress import Progress
+from kbench.records import BisectionView, KernelImage, Target
+from kbench.repository import Repository
+from kbench.runs import RunSet
+from kbench.runs import repro as run_reproducer
+from kbench.targets import TARGETS
+
+
+def build(
+    source: str | Path, *, config: Path | str | None = None, target: str | Target = "lab", jobs: int | None = None
+) -> KernelImage:
+    """Build a kernel, or fetch it from the store when this tree was built before.
+
+    Parameters
+    ----------
+    source : str or Path
+        "REPOSITORY@REVISION", built in a worktree of kbench's own; or a folder, built as it is.
+    config : path, optional
+        The kernel's config; the target's default otherwise.
+    target : str or Target
+        A kind of kernel kbench knows by name, or one of your own.
+    jobs : int, optional
+        Compiler jobs; the number of usable cores by default.
+
+    Raises
+    ------
+    BuildError
+        It does not build; the message is the compiler's first error.
+    InputError
+        No such folder, repository, revision, config or target.
+    """
+    if isinstance(target, str):
+        if target not in TARGETS:
+            raise InputError(f"build: expected a target of {', '.join(sorted(TARGETS))}, seen {target!r}; or pass a Target")
+        target = TARGETS[target]
+    content = _text(config) if config is not None else None
+    folder, at, revision = str(source).rpartition("@")
+    with Progress(f"building {source}"):
+        if at and not Path(source).is_dir():
+            repository = Repository(Path(folder))
+            with Builder(repository, target, config=content, jobs=jobs) as builder:
+                return builder.build(repository.resolve(revision))
+        tree = Path(source).resolve()
+        if not tree.is_dir():
+            raise InputError(f"build: expected a folder or REPOSITORY@REVISION, {str(source)!r} is neither; check the path")
+        if target.build.clean:
+            raise InputError(
+                f"build: expected REPOSITORY@REVISION, as this target builds in the source tree and {tree} is yours; add @HEAD"
+            )
+        store = Store()
+        with store.slot(f"{tree} {target.build}") as slot:
+            entry = compile_tree(tree, slot, target, config=content, store=store, jobs=jobs or usable_cores())
+        return image_of(store, target, entry, commit=None, cached=False)
+
+
+def boot(kernel: KernelImage, *, console: Path | None = None) -> Machine:
+    """Boot a kernel and return the machine, for use in a with block.
+
+    `machine.run("uname")` types a command and returns what it printed, for targets that take commands.
+
+    Raises
+    ------
+    MachineLacksError
+        QEMU is not there.
+    LostMachineError
+        It did not boot; the message says what was seen last.
+    """
+    return boot_image(kernel.target.machine, kernel, console=console)
+
+
+def repro(
+    kernel: KernelImage,
+    reproducer: Path | str | None = None,
+    *,
+    runs: int = 10,
+    jobs: int | None = None,
+    consoles: Path | None = None,
+) -> RunSet:
+    """Run a reproducer on fresh machines, as many at once as there are cores, and return the `RunSet`.
+
+    See `kbench.runs.repro` for the arguments and errors.
+    """
+    with Progress("running the reproducer", total=runs) as progress:
+        return run_reproducer(kernel, reproducer, runs=runs, jobs=jobs, consoles=consoles, on_run=lambda *_: progress.step())
+
+
+class BisectionReport:
+    """An ended bisection: its result, its view and the files it left. What `bisect` returns."""
+
+    def __init__(self, bisection: Bisection) -> None:
+        self._bisection = bisection
+        self.view: BisectionView = view(bisection)
+
+    @property
+    def result(self) -> BisectionResult:
+        """Culprit, confidence, candidates, costs."""
+        assert self._bisection.result is not None  # made from ended bisections only
+        return self._bisection.result
+
+    @property
+    def journal_path(self) -> Path:
+        """The journal, SQLite."""
+        return self._bisection.journal_path
+
+    @property
+    def report_path(self) -> Path:
+        """The report, one HTML page."""
+        return self._bisection.output / "report.html"
+
+    @property
+    def log_path(self) -> Path:
+        """The log, in the form of a syzbot bisection log."""
+        return self._bisection.output / "bisection.log"
+
+    def log(self) -> str:
+        """Return the text of the log."""
+        return bisection_log(self._bisection, self.view)
+
+    def write(self) -> None:
+        """Write log, result and report into the case directory."""
+        from kbench.widgets.page import html_report
+
+        log = self.log()
+        files = {
+            self.log_path: log,
+            self._bisection.output / "result.json": json.dumps(self.result.to_json(), indent=2) + "\n",
+            self.report_path: html_report(self.view, log_text=log),
+        }
+        with storage("report", self._bisection.output):
+            for path, content in files.items():
+                aside = path.with_name(f".{path.name}.{os.getpid()}")
+                aside.write_text(content)
+                aside.replace(path)
+
+    def __repr__(self) -> str:
+        result = self.result
+        answer = f"{result.culprit[:12]} {result.culprit_subject}" if result.culprit else f"{result.n_candidates} candidates"
+        return f"<{result.outcome}: {answer}; {result.builds} builds, {result.runs} runs, {result.seconds:.0f} s>"
+
+    def _repr_html_(self) -> str:
+        from kbench.widgets.page import summary_html
+
+        return summary_html(self.view)
+
+
+def bisect(
+    case: Path | str,
+    *,
+    output: Path | str | None = None,
+    jobs: int | None = None,
+    on_change: Callable[[Bisection], None] | None = None,
+    **overrides: Any,
+) -> BisectionReport:
+    """Bisect a case to its end, or go on where its journal stands; live in a notebook, with a progress bar in a terminal.
+
+    Parameters
+    ----------
+    case : path
+        The case file, or its folder.
+    output : path, optional
+        Folder for journal, consoles, log and report; by default beside the case file.
+    jobs : int, optional
+        Machines and compiler jobs at once; the number of usable cores by default.
+    on_change : callable, optional
+        Called with the running `Bisection` after every change.
+    **overrides
+        Keys of the case, e.g. `strategy="git"`.
+
+    Raises
+    ------
+    InputError
+        Something in the case is wrong; nothing was written.
+    JournalError, StorageError, MachineLacksError
+        See `kbench.errors`.
+    """
+    from kbench.widgets.live import LiveView, in_notebook
+
+    listeners = [on_change] if on_change else []
+
+    def tell_all(now: Bisection) -> None:
+        for listener in listeners:
+            listener(now)
+
+    bisection = Bisection(
+        load_case(case, **overrides),
+        output=Path(output) if output else None,
+        jobs=jobs,
+        on_change=tell_all,
+    )
+    # The report's intervals need it, and it takes a second to load: let that pass while the first kernel is compiled.
+    threading.Thread(target=import_module, args=("scipy.stats",), daemon=True).start()
+    live = LiveView(view(bisection))
+    listeners.append(lambda now: live.update(view(now)))
+    with Progress(f"bisecting {bisection.case.name}", enabled=not in_notebook()) as progress:
+        listeners.append(lambda now: progress.show(_headline(now)))
+        bisection.run()
+    report = BisectionReport(bisection)
+    live.update(report.view)
+    report.write()
+    return report
+
+
+def report(case: Path | str, *, output: Path | str | None = None, **overrides: Any) -> BisectionReport:
+    """Read a bisection back from its journal, ended or not, and write its log and report again; nothing is built or run.
+
+    Parameters
+    ----------
+    case, output, **overrides
+        As given to `bisect`.
+
+    Raises
+    ------
+    JournalError
+        There is no journal of this case.
+    """
+    bisection = Bisection(load_case(case, **overrides), output=Path(output) if output else None)
+    bisection.read()
+    found = BisectionReport(bisection)
+    found.write()
+    return found
+
+
+def _headline(bisection: Bisection) -> str:
+    if not bisection.steps:
+        return ""
+    step = bisection.steps[-1]
+    left = next((s.candidates_left for s in reversed(bisection.steps) if s.candidates_left is not None), None)
+    done = f"run {len(step.runs)} of {step.planned_runs}" if step.signature else "building"
+    return f"{step.stage} {step.commit[:12]}: {done}" + (f", {left} candidates left" if left is not None else "")
+
+
+def _text(path: Path | str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError as error:
+        raise InputError(
+            f"build: expected a config at {path}, {(error.strerror or str(error)).lower()}; check the path"
+        ) from error
+
+
+__all__ = ["BisectionReport", "bisect", "boot", "build", "report", "repro"]

@@ -1,0 +1,68 @@
+"""The command line: help everywhere, JSON, exit codes, one clear line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = ["doctor", "lab", "build", "boot", "repro", "bisect", "replay", "report", "study"]
+
+
+def kbench(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kbench", *map(str, words)], capture_output=True, text=True, check=False, cwd=cwd
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_json(command: str) -> None:
+    done = kbench(command, "--help")
+    assert done.returncode == 0
+    assert "--json" in done.stdout or command == "lab"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bisect", "gone.toml"], "gone.toml"),
+        (["bisect", "."], "case.toml"),
+        (["report", "gone.toml"], "gone.toml"),
+        (["replay", "gone.log"], "gone.log"),
+        (["build", "gone@v1"], "gone"),
+        (["build", "gone"], "REPOSITORY@REVISION"),
+        (["build", ".", "--target", "vax"], "'vax'"),
+        (["lab", "create", "here", "--kind", "vax"], "vax"),
+        (["study", "--rate", "2"], "rate"),
+        (["study", "--strategies", "guess"], "'guess'"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(tmp_path: Path, words: list[str], message: str) -> None:
+    done = kbench(*words, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir()), "nothing half-written"
+    error = json.loads(kbench(*words, "--json", cwd=tmp_path).stdout)
+    assert error["exit_code"] == 2
+
+
+def test_unknown_command_and_option(tmp_path: Path) -> None:
+    assert kbench("bisekt").returncode == 2
+    assert kbench("bisect").returncode == 2
+    assert kbench("bisect", tmp_path, "--set", "oops").returncode == 2
+
+
+def test_study_tells_what_it_measured() -> None:
+    scores = json.loads(kbench("study", "--trials", 5, "--commits", 60, "--json").stdout)
+    assert [score["strategy"] for score in scores] == ["git", "syzkaller"]
+    assert all(score["right"] == 1.0 for score in scores), "with p = 1 and no noise every strategy is right"
+
+
+def test_doctor_says_what_to_install() -> None:
+    checks = json.loads(kbench("doctor", "--json").stdout)
+    assert {"python", "git", "gcc", "qemu-system-i386", "kvm"} <= {check["name"] for check in checks}
+    assert all(check["ok"] or check["advice"] for check in checks)
