@@ -259,12 +259,15 @@ class Bisection:
         try:
             kernel = self._kernels[commit] = self._laboratory.build(commit)
         except BuildError as error:
-            failed = {
+            return {
                 "error": str(error),
                 "file": error.evidence.get("file", ""),
                 "log": str(error.evidence.get("log", ""))[-4000:],
+                "signature": None,
+                "compiler": "",
+                "cached": bool(error.evidence.get("cached", False)),
+                "build_s": time.monotonic() - started,
             }
-            return failed | {"signature": None, "compiler": "", "cached": False, "build_s": time.monotonic() - started}
         return {
             "error": "",
             "file": "",

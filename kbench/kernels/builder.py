@@ -188,7 +188,7 @@ def compile_tree(source_tree: Path, slot: Slot, target: Target, *, config: str |
 def image_of(store: Store, target: Target, entry: Mapping[str, Any], *, commit: str | None, cached: bool) -> KernelImage:
     """Return the kernel an entry of the store describes; raise its BuildError when it describes a failure."""
     if "error" in entry:
-        raise BuildError(entry["error"], log=entry["log"], file=entry["file"], timed_out=False)
+        raise BuildError(entry["error"], log=entry["log"], file=entry["file"], timed_out=False, cached=cached)
     return KernelImage(
         path=store.object(entry["image"]),
         symbols=store.object(entry["symbols"]) if entry["symbols"] else None,

@@ -37,6 +37,7 @@ PEOPLE = (
 _VERSION_FILE = "include/version.h"
 _FIRST_DAY = 1_614_585_600  # 1 March 2021
 _TRIES = 400
+_PATIENCE = 30  # tries before an edit may repeat a subject, or be one that is always possible
 
 
 @dataclass
@@ -126,13 +127,13 @@ class _Composer:
             else frozenset()
         )
         for attempt in range(_TRIES):
-            edit = self._propose(tree, topic, last_resort=attempt > _TRIES // 2)
+            edit = self._propose(tree, topic, last_resort=attempt > _PATIENCE)
             if edit is None or taken & set(edit.files) or not self._harmless(tree, edit):
                 continue
             if topic is not None and not set(edit.files) <= topic.held:
                 continue
             subject = f"{edit.area}: {edit.subject}"
-            if subject not in self._subjects or attempt > _TRIES // 2:
+            if subject not in self._subjects or attempt > _PATIENCE:
                 self._subjects.add(subject)
                 return edit
         raise InputError(f"lab: commit {index} of {len(self._history.nodes)} finds no edit left; ask for fewer commits")

@@ -73,8 +73,8 @@ _WHY_NONE = {
 
 
 def percent(share: float) -> str:
-    """Return a probability for reading; never rounds doubt away."""
-    return "> 99.9%" if 0.999 < share < 1 else f"{share * 100:.3g}%"
+    """Return a probability for reading; never rounds doubt away, and no number of runs leaves none."""
+    return "> 99.9%" if share > 0.999 else f"{share * 100:.3g}%"
 
 
 def culprit_position(view: BisectionView) -> int | None:
