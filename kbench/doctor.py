@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbench.errors import KbenchError
-from kbench.host import PACKAGES, usable_cores
-from kbench.kernels.store import Store, default_root
+from kbench.host import PACKAGES, cache_dir, usable_cores
+from kbench.kernels.store import Store
 from kbench.machines import kvm_runs_guests
 from kbench.resources import data_dir
 
@@ -85,7 +85,7 @@ def _store() -> tuple[bool, str, str]:
     free_gib = shutil.disk_usage(Store().root).free / 2**30
     return (
         free_gib >= MIN_FREE_GIB,
-        f"{default_root()}, {free_gib:.1f} GiB free",
+        f"{cache_dir()}, {free_gib:.1f} GiB free",
         f"free some room (wanted: {MIN_FREE_GIB:.0f} GiB) or set KBENCH_CACHE",
     )
 

@@ -50,6 +50,13 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def cache_dir() -> Path:
+    """Return the folder for what can be made again: $KBENCH_CACHE, else kbench in the user's cache folder."""
+    if named := os.environ.get("KBENCH_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kbench"
+
+
 def leashed(argv: Sequence[str], stage: str, *, signal: str = "KILL") -> list[str]:
     """Return an argv whose process gets a signal when the thread that starts it ends, whatever that dies of.
 

@@ -22,10 +22,10 @@ from kbench.errors import InputError
 from kbench.host import storage, usable_cores
 from kbench.kernels import Builder, Store, compile_tree
 from kbench.kernels.builder import image_of
-from kbench.machines import Machine
+from kbench.machines import Machine, accelerator
 from kbench.machines import boot as boot_image
 from kbench.progress import Progress
-from kbench.records import BisectionView, KernelImage, Target
+from kbench.records import BisectionView, KernelImage, MachineSpec, Target
 from kbench.repository import Repository
 from kbench.runs import RunSet
 from kbench.runs import repro as run_reproducer
@@ -213,8 +213,7 @@ def bisect(
         jobs=jobs,
         on_change=tell_all,
     )
-    # The report's intervals need it, and it takes a second to load: let that pass while the first kernel is compiled.
-    threading.Thread(target=import_module, args=("scipy.stats",), daemon=True).start()
+    threading.Thread(target=_load_ahead, args=(bisection.plan.target.machine,), daemon=True).start()
     live = LiveView(view(bisection))
     listeners.append(lambda now: live.update(view(now)))
     with Progress(f"bisecting {bisection.case.name}", enabled=not in_notebook()) as progress:
@@ -244,6 +243,13 @@ def report(case: Path | str, *, output: Path | str | None = None, **overrides: A
     found = BisectionReport(bisection)
     found.write()
     return found
+
+
+def _load_ahead(machine: MachineSpec) -> None:
+    """Get ready, while the first kernel is compiled, what will be needed after it: it takes some seconds the first time."""
+    accelerator(machine)
+    for name in ("elftools.elf.elffile", "scipy.stats"):
+        import_module(name)
 
 
 def _headline(bisection: Bisection) -> str:

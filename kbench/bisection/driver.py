@@ -100,6 +100,7 @@ class Bisection:
         self.output = (output or case.folder / f"{case.stem}.kbench").absolute()
         self.repository = Repository(case.path(case.repository))
         self.plan: Plan = make_plan(case, self.repository)
+        self._subjects = self.repository.subjects(map(str, self.plan.history.commits))
         self.steps: list[Step] = []
         self.result: BisectionResult | None = None
         self.started = ""
@@ -221,7 +222,7 @@ class Bisection:
                 "it was written by another version, give another --output"
             )
         self._number += 1
-        blank = Step(name, self.repository.subject(name), stage, None, tuple(run for _, run in entry.done), runs, position=commit)
+        blank = Step(name, self._subjects[name], stage, None, tuple(run for _, run in entry.done), runs, position=commit)
         answer = _Answer(replace(blank, test_s=entry.test_s), dict(entry.build) if entry.build else None)
         self.steps.append(answer.step)
         if journal is None and not entry.complete:
@@ -328,7 +329,7 @@ class Bisection:
         return BisectionResult(
             outcome=found.outcome or "budget spent",
             culprit=culprit,
-            culprit_subject=self.repository.subject(culprit) if culprit else "",
+            culprit_subject=self._subjects[culprit] if culprit else "",
             confidence=found.confidence,
             candidates=tuple((self.plan.hash(commit), float(p)) for commit, p in found.candidates[:MAX_CANDIDATES]),
             n_candidates=len(found.candidates),

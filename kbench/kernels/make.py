@@ -163,24 +163,13 @@ def compiled_files(build_dir: Path, source_tree: Path) -> tuple[str, ...] | None
 
     The result is sorted and relative to the source tree; files made by the build are left out.
     """
-    named: set[str] = set()
-    seen = False
-    for folder in {build_dir, source_tree}:
-        for path in folder.rglob("*.d"):
-            if path.is_file():
-                seen = True
-                named |= dependencies(path.read_text(errors="replace"))
-    if not seen:
+    found = list(build_dir.rglob("*.d")) or list(source_tree.rglob("*.d"))
+    named = set().union(*(dependencies(path.read_text(errors="replace")) for path in found if path.is_file()))
+    if not named:
         return None
-    root = source_tree.resolve()
-    inside = set()
+    root, inside = os.fspath(source_tree), set()
     for name in named:
-        for base in (root, build_dir):
-            path = (base / name).resolve()
-            if (
-                path.is_relative_to(root)
-                and not (path.is_relative_to(build_dir.resolve()) and build_dir != source_tree)
-                and path.is_file()
-            ):
-                inside.add(str(path.relative_to(root)))
+        path = os.path.normpath(os.path.join(root, name))  # noqa: PTH118 thousands of them: pathlib takes 20 times as long
+        if path.startswith(root + os.sep) and os.path.isfile(path):  # noqa: PTH113
+            inside.add(os.path.relpath(path, root))
     return tuple(sorted(inside))

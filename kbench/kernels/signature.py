@@ -5,10 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.constants import SH_FLAGS
-from elftools.elf.elffile import ELFFile
-
 ELF_MAGIC = b"\x7fELF"
 
 
@@ -26,13 +22,19 @@ def signature(image: bytes) -> str:
     """
     if not image.startswith(ELF_MAGIC):
         return hashlib.sha256(image).hexdigest()
+    from elftools.common.exceptions import ELFError
+
     try:
-        return _loaded(ELFFile(io.BytesIO(image)))
+        return _loaded(image)
     except (ELFError, ValueError, KeyError, OverflowError, UnicodeDecodeError):
         return hashlib.sha256(image).hexdigest()  # a damaged ELF file is just bytes
 
 
-def _loaded(elf: ELFFile) -> str:
+def _loaded(image: bytes) -> str:
+    from elftools.elf.constants import SH_FLAGS
+    from elftools.elf.elffile import ELFFile
+
+    elf = ELFFile(io.BytesIO(image))
     digest = hashlib.sha256(f"{elf['e_machine']} {elf['e_entry']:#x}\n".encode())
     parts = 0
     for section in elf.iter_sections():

@@ -24,16 +24,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kbench.errors import StorageError
-from kbench.host import storage
+from kbench.host import cache_dir, storage
 
 MAX_SLOTS = 64
-
-
-def default_root() -> Path:
-    """Return the folder for what was built: $KBENCH_CACHE, else kbench in the user's cache folder."""
-    if named := os.environ.get("KBENCH_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kbench"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +69,7 @@ class Store:
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = (root or default_root()).absolute()
+        self.root = (root or cache_dir()).absolute()
         with storage("store", self.root):
             for name in ("builds", "objects", "slots"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)

@@ -12,9 +12,10 @@ import os
 import shutil
 import struct
 import subprocess
+import threading
 from pathlib import Path
 
-from kbench.host import leashed
+from kbench.host import cache_dir, leashed
 from kbench.records import MachineSpec
 
 PROBE_S = 3.0  # a guest that runs takes 0.3 s
@@ -25,11 +26,13 @@ PROBE_OPTIONS = (
 )
 DEVICE = Path("/dev/kvm")
 EXIT_VALUE = 0x2A
+_once = threading.Lock()  # whoever comes second waits for the answer instead of trying again
 
 
 def accelerator(spec: MachineSpec) -> str:
     """Return "kvm" if `spec` allows it and it runs guests here, else "tcg"."""
-    return "kvm" if spec.kvm and kvm_runs_guests() else "tcg"
+    with _once:
+        return "kvm" if spec.kvm and kvm_runs_guests() else "tcg"
 
 
 @functools.cache
@@ -77,6 +80,4 @@ def _probe(program: str) -> bool:
 
 def _note() -> Path:
     """Where the answer is remembered: it holds until the host boots again, for this QEMU or any other."""
-    named = os.environ.get("KBENCH_CACHE")
-    folder = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kbench"
-    return folder / f"kvm-{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+    return cache_dir() / f"kvm-{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"

@@ -22,6 +22,7 @@ _LINE_BREAKS = {ord("\n"): "\ufffd", ord("\t"): " "}
 _ADDRESS = re.compile(
     r"^\s*(?:[A-Za-z-]{1,30}-by|Cc):[^<\n]{0,200}<([^<>\s]{3,200}@[^<>\s]{1,200})>", re.MULTILINE | re.IGNORECASE
 )
+_HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _DESCRIPTION_LIMIT = 64 << 10  # characters
 _TEXT_OPTIONS = (
     "--no-color",
@@ -124,7 +125,7 @@ class Repository:
 
     def subjects(self, commits: Iterable[str]) -> dict[str, str]:
         """First lines of the messages of many commits (hashes), in one call."""
-        names = [name if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", name) else self.resolve(name) for name in commits]
+        names = [name if _HASH.fullmatch(name) else self.resolve(name) for name in commits]
         if not names:
             return {}
         given = "".join(f"{name}\n" for name in names).encode()
@@ -139,7 +140,8 @@ class Repository:
 
     def tree(self, commit: str) -> str:
         """Hash of a commit's tree: equal trees are equal sources."""
-        return self._git.text("rev-parse", "--verify", f"{self.resolve(commit)}^{{tree}}").strip()
+        name = commit if _HASH.fullmatch(commit) else self.resolve(commit)
+        return self._git.text("rev-parse", "--verify", f"{name}^{{tree}}").strip()
 
     def changed_files(self, commit: str) -> tuple[str, ...]:
         """Files in which a commit differs from its first parent."""
