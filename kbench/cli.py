@@ -11,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kbench import __version__
 from kbench.errors import InputError, KbenchError
+
+if TYPE_CHECKING:
+    from kbench.primitives import BisectionReport
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path)
@@ -117,12 +120,13 @@ def lab_demo(directory: Path, seed: int, kind: str, *, as_json: bool) -> int:
 @click.argument("source")
 @click.option("--config", type=_FILE, help="The kernel's config; the target's default otherwise.")
 @click.option("--target", default="lab", show_default=True, help="Kind of kernel.")
+@click.option("--case", type=_FILE, help="Take kind of kernel and config from this case instead.")
 @_json_option
-def build(source: str, config: Path | None, target: str, *, as_json: bool) -> int:
+def build(source: str, config: Path | None, target: str, case: Path | None, *, as_json: bool) -> int:
     """Build SOURCE, which is REPOSITORY@REVISION or a folder."""
     from kbench import primitives
 
-    kernel = primitives.build(source, config=config, target=target)
+    kernel = primitives.build(source, **_kind(config, target, case))
     if as_json:
         _print_json(asdict(kernel) | {"target": kernel.target.name})
     else:
@@ -135,15 +139,16 @@ def build(source: str, config: Path | None, target: str, *, as_json: bool) -> in
 @click.argument("source")
 @click.option("--config", type=_FILE, help="The kernel's config.")
 @click.option("--target", default="lab", show_default=True, help="Kind of kernel.")
+@click.option("--case", type=_FILE, help="Take kind of kernel and config from this case instead.")
 @click.option(
     "--run", "commands", multiple=True, metavar="COMMAND", help="Type this in the machine and print the answer; may be repeated."
 )
 @_json_option
-def boot(source: str, config: Path | None, target: str, commands: tuple[str, ...], *, as_json: bool) -> int:
+def boot(source: str, config: Path | None, target: str, case: Path | None, commands: tuple[str, ...], *, as_json: bool) -> int:
     """Build SOURCE, boot it, run commands in it."""
     from kbench import primitives
 
-    kernel = primitives.build(source, config=config, target=target)
+    kernel = primitives.build(source, **_kind(config, target, case))
     with primitives.boot(kernel) as machine:
         answers = [(command, machine.run(command)) for command in commands]
         if as_json:
@@ -167,15 +172,24 @@ def boot(source: str, config: Path | None, target: str, commands: tuple[str, ...
 @click.option("--runs", default=10, show_default=True, help="Fresh machines to run it on.")
 @click.option("--config", type=_FILE, help="The kernel's config.")
 @click.option("--target", default="lab", show_default=True, help="Kind of kernel.")
+@click.option("--case", type=_FILE, help="Take kind of kernel and config from this case instead.")
 @click.option("--consoles", type=_FOLDER, help="Keep the serial consoles here.")
 @_json_option
 def repro(
-    source: str, reproducer: Path, runs: int, config: Path | None, target: str, consoles: Path | None, *, as_json: bool
+    source: str,
+    reproducer: Path,
+    runs: int,
+    config: Path | None,
+    target: str,
+    case: Path | None,
+    consoles: Path | None,
+    *,
+    as_json: bool,
 ) -> int:
     """Build SOURCE and run REPRODUCER on it, each time on a fresh machine."""
     from kbench import primitives
 
-    kernel = primitives.build(source, config=config, target=target)
+    kernel = primitives.build(source, **_kind(config, target, case))
     found = primitives.repro(kernel, reproducer, runs=runs, consoles=consoles)
     if as_json:
         rate = found.rate
@@ -185,7 +199,7 @@ def repro(
                     {"outcome": run.outcome.value, "title": run.title, "elapsed_s": run.elapsed_s, "console": run.console}
                     for run in found.runs
                 ],
-                "rate": {"estimate": rate.estimate, "low": rate.low, "high": rate.high},
+                "rate": {"estimate": rate.estimate if rate.n else None, "low": rate.low, "high": rate.high},
             }
         )
     else:
@@ -205,13 +219,8 @@ def bisect(case: Path, strategy: str, output: Path | None, settings: tuple[str, 
     """Bisect CASE to its end, or go on where its journal stands."""
     from kbench import primitives
 
-    found = primitives.bisect(case, output=output, strategy=strategy, **_settings(settings))
-    if as_json:
-        _print_json(found.result.to_json())
-    else:
-        click.echo(found.log(), nl=False)
-        click.echo(f"\n{found!r}\nreport: {found.report_path}\njournal: {found.journal_path}", err=True)
-    return 0 if found.result.outcome == "culprit" else 1
+    found = primitives.bisect(case, output=output, **({"strategy": strategy} | _settings(settings)))
+    return _print_bisection(found, as_json=as_json)
 
 
 @cli.command()
@@ -224,13 +233,8 @@ def report(case: Path, strategy: str, output: Path | None, settings: tuple[str, 
     """Write the report of CASE again from its journal, ended or not; nothing is built or run."""
     from kbench import primitives
 
-    found = primitives.report(case, output=output, strategy=strategy, **_settings(settings))
-    if as_json:
-        _print_json(found.result.to_json() | {"report": found.report_path, "log": found.log_path})
-    else:
-        click.echo(found.log(), nl=False)
-        click.echo(f"\nreport: {found.report_path}", err=True)
-    return 0 if found.result.outcome == "culprit" else 1
+    found = primitives.report(case, output=output, **({"strategy": strategy} | _settings(settings)))
+    return _print_bisection(found, as_json=as_json)
 
 
 @cli.command()
@@ -287,19 +291,48 @@ def study(strategies: str, trials: int, commits: int, rate: float, skips: float,
     return 0
 
 
+def _kind(config: Path | None, target: str, case: Path | None) -> dict[str, Any]:
+    """Return what a kernel is built with: as named, or as a case has it."""
+    if case is None:
+        return {"config": config, "target": target}
+    from kbench.bisection import load_case
+
+    found = load_case(case)
+    return {"config": config or (found.path(found.config) if found.config else None), "target": found.resolve()}
+
+
+def _print_bisection(found: BisectionReport, *, as_json: bool) -> int:
+    """Print a bisection, ended or not, and return the exit code it comes to."""
+    result = found.result
+    if as_json:
+        files = {"report": found.report_path, "log": found.log_path, "journal": found.journal_path}
+        _print_json((result.to_json() if result else {"outcome": None, "culprit": None}) | files)
+    else:
+        click.echo(found.log(), nl=False)
+        click.echo(f"\n{found!r}\nreport: {found.report_path}\njournal: {found.journal_path}", err=True)
+    return 0 if result and result.outcome == "culprit" else 1
+
+
 def _settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """Read KEY=VALUE pairs; a value is TOML where it parses as such, else text."""
+    """Read KEY=VALUE pairs; a value is TOML where it parses as such and the key does not take text, else text."""
     import tomllib
+
+    from kbench.bisection.case import KEYS, make_case
 
     settings: dict[str, Any] = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
+        key, equals, value = (part.strip() for part in pair.partition("="))
         if not equals:
             raise InputError(f"--set: expected KEY=VALUE, got {pair!r}; add the value")
         try:
-            settings[key.strip()] = tomllib.loads(f"v = {value}")["v"]
+            parsed = tomllib.loads(f"v = {value}")["v"]
         except tomllib.TOMLDecodeError:
-            settings[key.strip()] = value
+            parsed = value
+        # An abbreviated hash may look like a number.
+        takes_text = "str" in str(KEYS.get(key, "")) or "_Words" in str(KEYS.get(key, ""))
+        settings[key] = value if takes_text and isinstance(parsed, int | float | bool) else parsed
+    if settings:
+        make_case({"repository": "", "bad": ""} | settings, folder=Path(), where="--set")
     return settings
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kbench.errors import InputError
+from kbench.host import storage
 from kbench.lab import create
 from kbench.notebook import execute
 from kbench.resources import notebooks_dir
@@ -41,14 +42,14 @@ def run_demo(
     """
     folder = folder.absolute()
     started = time.monotonic()
-    if folder.exists():
-        if not (folder / MARKER).is_file() and any(folder.iterdir()):
-            raise InputError(
-                f"demo: expected {folder} to be new or an earlier demonstration's, it holds something else; give another folder"
-            )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / MARKER).touch()
+    if folder.exists() and not (folder / MARKER).is_file() and any(folder.iterdir()):
+        raise InputError(
+            f"demo: expected {folder} to be new or an earlier demonstration's, it holds something else; give another folder"
+        )
+    with storage("demo", folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / MARKER).touch()
     lab = create(folder / "lab", seed=seed, kind=kind)
     say(f"lab: a git repository of a small kernel with a planted {kind}, its culprit written down in {lab.truth}")
     say("bisecting it in real machines by notebooks/bisect.ipynb through papermill ...")
@@ -58,7 +59,7 @@ def run_demo(
     from kbench.widgets.export import export_html
 
     export_html(executed, page)
-    truth = json.loads(Path(lab.truth).read_text())["culprit"]
+    truth = json.loads(Path(lab.truth).read_text(encoding="utf-8"))["culprit"]
     right = found["culprit"] == truth
     places = {
         "executed notebook": executed,
@@ -67,7 +68,7 @@ def run_demo(
         "journal": folder / "bisection" / "kbench.sqlite",
         "log": folder / "bisection" / "bisection.log",
     }
-    say("\n" + places["log"].read_text())
+    say("\n" + places["log"].read_text(encoding="utf-8"))
     say(f"culprit: {found['culprit']}\nplanted: {truth}")
     say("They are the same.\n" if right else "They differ: the answer is wrong.\n")
     for what, path in places.items():

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from kbench.errors import KbenchError
 from kbench.host import PACKAGES, cache_dir, usable_cores
 from kbench.kernels.store import Store
 from kbench.machines import kvm_runs_guests
+from kbench.machines.kvm import DEVICE
 from kbench.resources import data_dir
 
 #: Less room than this and a bisection of a real kernel will not get far.
@@ -73,11 +74,12 @@ def _check(name: str, look: Callable[[], tuple[bool, str, str]], *, needed: bool
 def _kvm() -> tuple[bool, str, str]:
     if kvm_runs_guests():
         return True, "runs guests", ""
-    seen = "guests die in it" if Path("/dev/kvm").exists() else "no /dev/kvm"
+    openable = os.access(DEVICE, os.R_OK | os.W_OK)
+    seen = "guests die in it" if openable else "/dev/kvm may not be opened" if DEVICE.exists() else "no /dev/kvm"
     return (
         False,
         f"{seen}: machines are emulated (TCG), several times slower",
-        "use a host with KVM for large kernels; the lab kernel needs none",
+        "usermod -aG kvm $USER" if DEVICE.exists() and not openable else "use a host with KVM for large kernels",
     )
 
 

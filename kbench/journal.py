@@ -221,9 +221,9 @@ def _entries(database: sqlite3.Connection, bisection: int, folder: Path) -> list
     ]
 
 
-def _check_owner(path: Path, found: tuple[Any, ...], case_key: str, case_name: str) -> None:
-    if found[0] != FORMAT:
-        raise JournalError(f"journal: expected format {FORMAT}, {path} has {found[0]}; give another --output")
+def _check_owner(path: Path, found: tuple[Any, ...] | None, case_key: str, case_name: str) -> None:
+    if found is None or found[0] != FORMAT:
+        raise JournalError(f"journal: expected format {FORMAT}, {path} has {found[0] if found else None}; give another --output")
     if found[1] != case_key:
         raise JournalError(
             f"journal: expected the journal of case {case_name!r}, {path} is of case {found[2]!r} with other inputs; "
@@ -261,10 +261,12 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise StorageError(f"journal: expected to write {path}, {error}; free some room or choose another --output") from error
+        if "no such table" in str(error) or "no such column" in str(error):
+            raise JournalError(f"journal: expected a journal of kbench in {path}, {error}; give another --output") from error
+        raise StorageError(f"journal: expected to use {path}, {error}; free some room or choose another --output") from error
     except sqlite3.DatabaseError as error:
         raise JournalError(
             f"journal: expected an SQLite file in {path}, {error}; move it away or give another --output"
         ) from error
     except OSError as error:
-        raise StorageError(f"journal: expected to write {path}, {error.strerror or error}; choose another --output") from error
+        raise StorageError(f"journal: expected to use {path}, {error.strerror or error}; choose another --output") from error

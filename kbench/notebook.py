@@ -13,7 +13,6 @@ from typing import Any
 
 from kbench import errors
 from kbench.errors import InputError, KbenchError
-from kbench.records import BisectionView
 
 RESULT = "application/vnd.kbench.result+json"  # the output a notebook leaves its result in
 
@@ -62,28 +61,12 @@ def execute(
     return result
 
 
-def leave_result(view: BisectionView, **more: Any) -> None:
-    """Leave what a bisection found as this cell's output, as JSON, for `execute` and other programs; `more` is added."""
+def leave_result(result: Mapping[str, Any], **more: Any) -> None:
+    """Leave a result as this cell's output, as JSON, for `execute` and other programs; `more` is added, paths as text."""
     from IPython.display import display  # loaded already: this is a notebook
 
-    result = {**summary(view), **{name: str(value) if isinstance(value, Path) else value for name, value in more.items()}}
-    display({RESULT: result, "text/plain": json.dumps(result, indent=1)}, raw=True)  # type: ignore[no-untyped-call]  # IPython has no types
-
-
-def summary(view: BisectionView) -> dict[str, Any]:
-    """Return a bisection's answer and costs as JSON can carry them; times in seconds."""
-    return {
-        "name": view.name,
-        "outcome": view.outcome,
-        "culprit": view.culprit,
-        "confidence": view.confidence,
-        "candidates": [[commit, share] for commit, share in view.candidates],
-        "noop": view.noop,
-        "builds": sum(not step.cached and step.build_s > 0 for step in view.steps),
-        "runs": sum(len(step.runs) for step in view.steps),
-        "build_s": round(view.build_s, 3),
-        "test_s": round(view.test_s, 3),
-    }
+    values = {name: str(value) if isinstance(value, Path) else value for name, value in {**result, **more}.items()}
+    display({RESULT: values, "text/plain": json.dumps(values, indent=1)}, raw=True)  # type: ignore[no-untyped-call]  # IPython's
 
 
 def _check_parameters(notebook: Path, values: Mapping[str, Any]) -> None:

@@ -14,14 +14,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from kbench.bisection import Bisection, BisectionResult
 from kbench.bisection.case import load_case
-from kbench.bisection.driver import Bisection, BisectionResult
 from kbench.bisection.report import bisection_log
 from kbench.bisection.view import view
 from kbench.errors import InputError
 from kbench.host import storage, usable_cores
 from kbench.kernels import Builder, Store, compile_tree
-from kbench.kernels.builder import image_of
+from kbench.kernels.builder import image_of, toolchain
 from kbench.machines import Machine, accelerator
 from kbench.machines import boot as boot_image
 from kbench.progress import Progress
@@ -74,7 +74,7 @@ def build(
                 f"build: expected REPOSITORY@REVISION, as this target builds in the source tree and {tree} is yours; add @HEAD"
             )
         store = Store()
-        with store.slot(f"{tree} {target.build}") as slot:
+        with store.slot(f"folder {tree} {target.build} {toolchain()}") as slot:
             entry = compile_tree(tree, slot, target, config=content, store=store, jobs=jobs or usable_cores())
         return image_of(store, target, entry, commit=None, cached=False)
 
@@ -111,16 +111,15 @@ def repro(
 
 
 class BisectionReport:
-    """An ended bisection: its result, its view and the files it left. What `bisect` returns."""
+    """A bisection: its result, its view and the files it left. What `bisect` returns."""
 
     def __init__(self, bisection: Bisection) -> None:
         self._bisection = bisection
         self.view: BisectionView = view(bisection)
 
     @property
-    def result(self) -> BisectionResult:
-        """Culprit, confidence, candidates, costs."""
-        assert self._bisection.result is not None  # made from ended bisections only
+    def result(self) -> BisectionResult | None:
+        """Culprit, confidence, candidates, costs; None while it has not ended."""
         return self._bisection.result
 
     @property
@@ -147,19 +146,28 @@ class BisectionReport:
         from kbench.widgets.page import html_report
 
         log = self.log()
-        files = {
-            self.log_path: log,
-            self._bisection.output / "result.json": json.dumps(self.result.to_json(), indent=2) + "\n",
-            self.report_path: html_report(self.view, log_text=log),
-        }
+        files = {self.log_path: log, self.report_path: html_report(self.view, log_text=log, facts=self._facts())}
+        if self.result:
+            files[self._bisection.output / "result.json"] = json.dumps(self.result.to_json(), indent=2) + "\n"
         with storage("report", self._bisection.output):
             for path, content in files.items():
                 aside = path.with_name(f".{path.name}.{os.getpid()}")
-                aside.write_text(content)
+                aside.write_text(content, encoding="utf-8")
                 aside.replace(path)
+
+    def _facts(self) -> dict[str, str]:
+        case, compilers = self._bisection.case, {step.compiler for step in self.view.steps if step.compiler}
+        return {
+            "repository": case.repository,
+            "reproducer": case.reproducer,
+            "compiler": ", ".join(sorted(compilers)),
+            "machine": " ".join(self._bisection.plan.target.machine.argv),
+        }
 
     def __repr__(self) -> str:
         result = self.result
+        if result is None:
+            return f"<not ended: {len(self.view.steps)} revisions so far>"
         answer = f"{result.culprit[:12]} {result.culprit_subject}" if result.culprit else f"{result.n_candidates} candidates"
         return f"<{result.outcome}: {answer}; {result.builds} builds, {result.runs} runs, {result.seconds:.0f} s>"
 
@@ -199,7 +207,7 @@ def bisect(
     JournalError, StorageError, MachineLacksError
         See `kbench.errors`.
     """
-    from kbench.widgets.live import LiveView, in_notebook
+    from kbench.widgets.live import LiveView
 
     listeners = [on_change] if on_change else []
 
@@ -215,8 +223,9 @@ def bisect(
     )
     threading.Thread(target=_load_ahead, args=(bisection.plan.target.machine,), daemon=True).start()
     live = LiveView(view(bisection))
-    listeners.append(lambda now: live.update(view(now)))
-    with Progress(f"bisecting {bisection.case.name}", enabled=not in_notebook()) as progress:
+    if live.shown:
+        listeners.append(lambda now: live.update(view(now)))
+    with Progress(f"bisecting {bisection.case.name}", enabled=not live.shown) as progress:
         listeners.append(lambda now: progress.show(_headline(now)))
         bisection.run()
     report = BisectionReport(bisection)
@@ -263,7 +272,7 @@ def _headline(bisection: Bisection) -> str:
 
 def _text(path: Path | str) -> str:
     try:
-        return Path(path).read_text(errors="replace")
+        return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(
             f"build: expected a config at {path}, {(error.strerror or str(error)).lower()}; check the path"

@@ -27,7 +27,10 @@ class Progress:
     def __init__(self, what: str, *, total: int | None = None, enabled: bool = True) -> None:
         self._what, self._total, self._done = what, total, 0
         self._lock = threading.Lock()
+        self._text = ""
+        self._ended = False
         self._bar: Any = None
+        self._task: Any = None
         self._timer = threading.Timer(PATIENCE_S, self._open) if enabled and sys.stderr.isatty() else None
 
     def __enter__(self) -> Progress:
@@ -40,6 +43,7 @@ class Progress:
         if self._timer:
             self._timer.cancel()
         with self._lock:
+            self._ended = True  # a bar that is just being opened must not appear any more
             if self._bar is not None:
                 self._bar.stop()
 
@@ -53,8 +57,6 @@ class Progress:
         self._text = f"{self._what}: {text}"
         self._draw()
 
-    _text = ""
-
     def _open(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -62,6 +64,8 @@ class Progress:
 
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
         with self._lock:
+            if self._ended:
+                return
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._task = self._bar.add_task(self._text or self._what, total=self._total)
             self._bar.start()

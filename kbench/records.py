@@ -6,7 +6,7 @@ Frozen, without behaviour beyond what follows from their own fields; nothing her
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -43,6 +43,16 @@ class Run:
     def __str__(self) -> str:
         """The run as a syzbot log prints it, `crashed: TITLE`."""
         return self.outcome.value if self.outcome is Outcome.OK else f"{self.outcome.value}: {self.title}"
+
+
+def count_outcomes(runs: Iterable[Run]) -> Counter[Outcome]:
+    """Return the number of runs by outcome."""
+    return Counter(run.outcome for run in runs)
+
+
+def count_titles(runs: Iterable[Run]) -> Counter[str]:
+    """Return the number of crashed runs by title."""
+    return Counter(run.title for run in runs if run.outcome is Outcome.CRASHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +133,12 @@ class Step:
     @property
     def counts(self) -> Counter[Outcome]:
         """Runs by outcome."""
-        return Counter(run.outcome for run in self.runs)
+        return count_outcomes(self.runs)
 
     @property
     def titles(self) -> Counter[str]:
         """Crashed runs by title."""
-        return Counter(run.title for run in self.runs if run.outcome is Outcome.CRASHED)
+        return count_titles(self.runs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Replay:
                 files.append(folder / f"{name}.svg")
                 figure(self.view).savefig(files[-1])
             files.append(folder / "replay.html")
-            files[-1].write_text(html_report(self.view, log_text=self.text))
+            files[-1].write_text(html_report(self.view, log_text=self.text), encoding="utf-8", errors="replace")
         return files
 
 

@@ -89,7 +89,7 @@ def check(text: str, calls: Collection[str] = CALLS) -> None:
     ReproducerError
         With the line, what was expected there and what was seen; or when the text is larger than 64 KiB or has a zero byte.
     """
-    size = len(text.encode("utf-8", "surrogateescape"))
+    size = len(text.encode("utf-8", "replace"))
     if size > MAX_BYTES:
         raise ReproducerError(f"reproducer: expected at most {MAX_BYTES} bytes, got {size}; make it shorter")
     if "\0" in text:

@@ -11,30 +11,25 @@ from kbench.errors import MachineLacksError
 
 
 def data_dir() -> Path:
-    """Return the folder with the lab kernel and the other files shipped with kbench.
+    """Return the folder with the lab kernel.
 
     Raises
     ------
     MachineLacksError
         If neither a checkout's nor an installed folder is there.
     """
-    package = Path(__file__).resolve().parent
-    places = (package.parent / "data", package / "data")
-    for place in places:
-        if (place / "labkernel").is_dir():
-            return place
-    raise MachineLacksError(
-        f"resources: expected data/labkernel in {places[0]} or {places[1]}, found neither; install kbench again"
-    )
+    return _shipped("data", "labkernel")
 
 
 def notebooks_dir() -> Path:
-    """Return the folder with the notebooks shipped with kbench; errors as for `data_dir`."""
+    """Return the folder with the notebooks; errors as for `data_dir`."""
+    return _shipped("notebooks", "bisect.ipynb")
+
+
+def _shipped(folder: str, marker: str) -> Path:
     package = Path(__file__).resolve().parent
-    places = (package.parent / "notebooks", package / "notebooks")
+    places = (package.parent / folder, package / folder)
     for place in places:
-        if (place / "bisect.ipynb").is_file():
+        if (place / marker).exists():
             return place
-    raise MachineLacksError(
-        f"resources: expected bisect.ipynb in {places[0]} or {places[1]}, found neither; install kbench again"
-    )
+    raise MachineLacksError(f"resources: expected {marker} in {places[0]} or {places[1]}, found neither; install kbench again")

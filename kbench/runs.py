@@ -13,7 +13,6 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from kbench.crash.titles import clean
 from kbench.errors import InputError, LostMachineError, ReproducerError
 from kbench.host import storage, usable_cores
 from kbench.machines import Ending, MachineRun, accelerator, machine_loop, run_machine
-from kbench.records import KernelImage, MachineSpec, Outcome, Run
+from kbench.records import KernelImage, MachineSpec, Outcome, Run, count_outcomes, count_titles
 
 if TYPE_CHECKING:
     from kbench.flakiness import Rate
@@ -50,12 +49,12 @@ class RunSet:
     @property
     def counts(self) -> Counter[Outcome]:
         """Runs by outcome."""
-        return Counter(run.outcome for run in self.runs)
+        return count_outcomes(self.runs)
 
     @property
     def titles(self) -> Counter[str]:
         """Crashed runs by title."""
-        return Counter(run.title for run in self.runs if run.outcome is Outcome.CRASHED)
+        return count_titles(self.runs)
 
     @property
     def rate(self) -> Rate:
@@ -147,26 +146,33 @@ def each_run(
             finished.put((number, await run_once(kernel, reproducer=reproducer, console=path, accelerator=kind)))
 
     async def batch() -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for number in numbers:
-                    group.create_task(one(number))
-        finally:
-            finished.put(None)  # all machines are gone
+        async with asyncio.TaskGroup() as group:
+            for number in numbers:
+                group.create_task(one(number))
 
-    whole: Future[None] = asyncio.run_coroutine_threadsafe(batch(), machine_loop())
+    def start() -> None:
+        task = machine_loop().create_task(batch())
+        task.add_done_callback(lambda _: finished.put(None))  # however it ended, and not before its machines are gone
+        started.append(task)
+
+    async def cancel() -> None:
+        started[0].cancel()
+
+    started: list[asyncio.Task[None]] = []
+    machine_loop().call_soon_threadsafe(start)
     item: tuple[int, Run] | None = (0, Run(Outcome.OK))
     try:
         while (item := finished.get()) is not None:
             yield item
-        _raise_first(whole)
+        _raise_first(started[0])
     finally:
-        whole.cancel()
+        if item is not None:
+            asyncio.run_coroutine_threadsafe(cancel(), machine_loop())
         while item is not None:
             item = finished.get()
 
 
-def _raise_first(whole: Future[None]) -> None:
+def _raise_first(whole: asyncio.Task[None]) -> None:
     """Raise the first error of a batch as itself, not as a group."""
     try:
         whole.result()

@@ -5,9 +5,10 @@ A target is data: a case names one, and its own keys replace single values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from kbench import reproducer
 from kbench.records import BuildSpec, MachineSpec, Target
 
 LAB = Target(
@@ -38,3 +39,6 @@ LAB = Target(
 )
 
 TARGETS: Mapping[str, Target] = MappingProxyType({LAB.name: LAB})
+
+#: By target: what its reproducers have to pass before any machine is started.
+REPRODUCER_CHECKS: Mapping[str, Callable[[str], None]] = MappingProxyType({LAB.name: reproducer.check})

@@ -117,7 +117,17 @@ def test_infra_is_never_a_crash(bench: Bench) -> None:
     assert bench.bisection(TableLaboratory(shows)).run().culprit == bench.commits[21]
 
 
+def test_nothing_but_infra_is_not_reproduced(bench: Bench) -> None:
+    """An end is asked for again, and never believed when none of its runs could be carried out."""
+    for strategy in ("git", "syzkaller"):
+        laboratory = TableLaboratory(lambda *_: Run(Outcome.INFRA, "QEMU died"))
+        result = bench.bisection(laboratory, strategy=strategy).run()
+        assert (result.outcome, result.culprit, result.runs) == ("not reproduced", None, 60)
+
+
 def test_budget(bench: Bench) -> None:
+    few = bench.bisection(TableLaboratory(bench.shows), max_runs=15, good="v1.0", output="few").run()
+    assert (few.outcome, few.runs) == ("budget spent", 20), "an experiment that was begun is ended"
     result = bench.bisection(TableLaboratory(bench.shows), max_builds=4).run()
     assert (result.outcome, result.builds, result.culprit) == ("budget spent", 4, None)
     assert bench.commits[21] in {commit for commit, _ in result.candidates}
@@ -138,7 +148,7 @@ def test_killed_anywhere_it_goes_on(tmp_path: Path, seed: int) -> None:
     broken = Bench(tmp_path / "broken")
     ran: list[tuple[str, int]] = []
     for _ in range(100):
-        laboratory = TableLaboratory(broken.shows, kill_after=int(rng.integers(0, 12)))
+        laboratory = TableLaboratory(broken.shows, kill_after=int(rng.integers(0, 12)), kill_at_build=int(rng.integers(1, 5)))
         bisection = broken.bisection(laboratory)
         try:
             bisection.run()
@@ -161,6 +171,33 @@ def test_ended_bisection_runs_nothing_again(bench: Bench) -> None:
     again = bench.bisection(idle).run()
     assert again == first
     assert (idle.ran, idle.built) == ([], [])
+
+
+def test_culprit_merge_is_compared_with_its_first_parent(tmp_path: Path) -> None:
+    """Also when that parent is older than the good end, and so not in the range."""
+    rows = [
+        Commit(),
+        Commit([0], files={"a": b"1"}),
+        Commit([0], files={"b": b"1"}),
+        Commit([1, 2]),
+        Commit([3], files={"c": b""}),
+    ]
+    commits = make_repository(tmp_path / "repo", rows)
+    case = make_case({"repository": "repo", "bad": "master", "good": [commits[1], commits[2]], **KEYS}, folder=tmp_path)
+    laboratory = TableLaboratory(lambda commit, _: CRASH if commit in commits[3:] else OK)
+    bisection = Bisection(case, laboratory=laboratory)
+    assert bisection.run().culprit == commits[3]
+    assert (bisection.parent, bisection.result and bisection.result.noop) == (commits[1], False)
+
+
+def test_the_reproducer_of_the_start_is_used_to_the_end(bench: Bench) -> None:
+    (bench.folder / "repro").write_text("first")
+    bisection = bench.bisection(TableLaboratory(bench.shows), reproducer="repro")
+    (bench.folder / "repro").write_text("changed meanwhile")
+    bisection.run()
+    assert (bisection.output / "reproducer").read_text() == "first"
+    with pytest.raises(JournalError, match="with other inputs"):
+        bench.bisection(TableLaboratory(bench.shows), reproducer="repro").run()
 
 
 def test_reading_a_journal_changes_nothing(bench: Bench) -> None:

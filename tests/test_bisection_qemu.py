@@ -138,6 +138,9 @@ def test_interrupted_by_the_keyboard(lab: Path, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=20)
     assert (process.returncode, "start it again" in err) == (130, True), err
     assert not machines()
+    read = kbench("report", lab / "case.toml", "--output", tmp_path / "out", "--json")
+    assert (read.returncode, json.loads(read.stdout)["outcome"]) == (1, None), read.stderr
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_second_instance_is_refused(lab: Path, tmp_path: Path) -> None:

@@ -53,7 +53,28 @@ def test_wrong_input_is_one_clear_line(tmp_path: Path, words: list[str], message
 def test_unknown_command_and_option(tmp_path: Path) -> None:
     assert kbench("bisekt").returncode == 2
     assert kbench("bisect").returncode == 2
-    assert kbench("bisect", tmp_path, "--set", "oops").returncode == 2
+    for setting, message in (
+        ("oops", "KEY=VALUE"),
+        ("output=x", "'output'"),
+        ("stategy=git", "did you mean 'strategy'"),
+        ("runs=x", "runs"),
+    ):
+        done = kbench("bisect", tmp_path, "--set", setting)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert message in done.stderr
+
+
+def test_settings_keep_hashes_as_text() -> None:
+    from kbench.cli import _settings
+
+    assert _settings(["bad=1234567", "good=12e4567", "runs=5", "kvm=false", 'tags="w*"']) == {
+        "bad": "1234567",
+        "good": "12e4567",
+        "runs": 5,
+        "kvm": False,
+        "tags": "w*",
+    }
+    assert _settings(['good=["a", "b"]']) == {"good": ["a", "b"]}
 
 
 def test_study_tells_what_it_measured() -> None:

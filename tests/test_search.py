@@ -97,7 +97,7 @@ def test_telling_again_in_order_rebuilds_the_state(strategy: str) -> None:
     again = a_search(strategy)
     for observation in told:
         again.tell(observation)
-    assert again.result() == search.result() == search.result()
+    assert again.result == search.result == search.result
     np.testing.assert_array_equal(again.remaining, search.remaining)
 
 
@@ -109,8 +109,8 @@ def test_a_skip_moves_nothing_and_is_not_asked_again(strategy: str) -> None:
         asked.add(experiments[0].commit)
         search.tell(Observation(experiments[0].commit, skip="build"))
         np.testing.assert_array_equal(search.remaining, before)
-    assert search.result().outcome == "inconclusive"
-    assert {commit for commit, _ in search.result().candidates} == set(np.flatnonzero(before).tolist())
+    assert search.result.outcome == "inconclusive"
+    assert {commit for commit, _ in search.result.candidates} == set(np.flatnonzero(before).tolist())
 
 
 def test_infra_moves_nothing_and_is_asked_again_twice(strategy: str) -> None:
@@ -161,8 +161,8 @@ def test_a_line_takes_the_logarithm_of_steps(n: int, strategy: str, data: st.Dat
     search.tell(seen(n - 1, "bad", 20))
     steps = drive(search, truth(history, culprit))
     assert len(steps) <= math.ceil(math.log2(n)) + 1
-    assert (search.result().outcome, search.result().culprit) == ("culprit", culprit)
-    assert search.result().candidates == ((culprit, search.result().confidence),)
+    assert (search.result.outcome, search.result.culprit) == ("culprit", culprit)
+    assert search.result.candidates == ((culprit, search.result.confidence),)
     assert search.stage == "" and search.ask() == []
 
 
@@ -173,7 +173,7 @@ def test_a_search_among_many_finds_the_culprit_on_merges(strategy: str, seed: in
     culprit = int(rng.choice(np.flatnonzero(history.candidates(79, [0]))))
     search = Search(history, bad=79, good=[0], strategy=strategy)
     drive(search, truth(history, culprit))
-    assert search.result().culprit == culprit
+    assert search.result.culprit == culprit
 
 
 def test_a_fork_can_be_told_something_else(strategy: str) -> None:
@@ -235,15 +235,15 @@ def test_git_does_not_ask_for_the_bad_end_and_learns_from_being_told() -> None:
 def test_a_bad_end_that_does_not_crash_is_not_reproduced(strategy: str) -> None:
     search = Search(line(10), bad=9, good=[0], strategy=strategy)
     search.tell(Observation(9, passed=20))
-    assert (search.ask(), search.result().outcome, search.result().culprit) == ([], "not reproduced", None)
-    assert len(search.result().candidates) == 9
+    assert (search.ask(), search.result.outcome, search.result.culprit) == ([], "not reproduced", None)
+    assert len(search.result.candidates) == 9
 
 
 def test_a_good_end_that_crashes_means_that_the_bug_is_older(strategy: str) -> None:
     search = Search(line(10), bad=9, good=[2], strategy=strategy)
     search.tell(Observation(9, crashes={TITLE: 20}))
     search.tell(Observation(2, crashes={TITLE: 10}))
-    assert search.result().outcome == "older than range"
+    assert search.result.outcome == "older than range"
 
 
 def test_the_walk_over_releases_passes_over_what_cannot_be_tested(strategy: str) -> None:
@@ -254,7 +254,7 @@ def test_the_walk_over_releases_passes_over_what_cannot_be_tested(strategy: str)
     steps = drive(search, truth(history, 47, skips=[60]))
     assert steps[:3] == [(80, "bad"), (60, "skip"), (40, "good")]
     assert all(40 < commit < 80 for commit, _ in steps[3:])
-    assert search.result().culprit == 47
+    assert search.result.culprit == 47
 
 
 @pytest.mark.parametrize(
@@ -265,8 +265,8 @@ def test_a_walk_without_a_good_release(strategy: str, skips: list[int], outcome:
     search = Search(history, bad=99, tags=[80, 60, 40, 20], strategy=strategy)
     search.tell(seen(99, "bad", 20))
     drive(search, truth(history, 5, skips))
-    assert (search.result().outcome, search.result().culprit) == (outcome, None)
-    assert search.result().candidates and sum(p for _, p in search.result().candidates) == pytest.approx(1)
+    assert (search.result.outcome, search.result.culprit) == (outcome, None)
+    assert search.result.candidates and sum(p for _, p in search.result.candidates) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("culprit", "outcome"), [(1, "not in range"), (4, "culprit"), (5, "culprit")])
@@ -276,8 +276,8 @@ def test_a_good_end_on_another_branch_has_its_merge_base_tested(strategy: str, c
     search.tell(seen(5, "bad", 20))
     assert search.ask()[0].commit == 1 and search.stage == "merge base"
     drive(search, truth(history, culprit))
-    assert search.result().outcome == outcome
-    assert search.result().culprit == (culprit if outcome == "culprit" else None)
+    assert search.result.outcome == outcome
+    assert search.result.culprit == (culprit if outcome == "culprit" else None)
 
 
 @pytest.mark.parametrize("fixed", [3, 57, 99])
@@ -285,7 +285,7 @@ def test_a_fix_is_the_first_clean_commit(strategy: str, fixed: int) -> None:
     history = line(100)
     search = Search(history, bad=99, good=[0], strategy=strategy, fix=True)
     steps = drive(search, lambda commit: "good" if commit >= fixed else "bad")
-    assert search.result().culprit == fixed
+    assert search.result.culprit == fixed
     assert all(search.verdict(commit) is (Verdict.GOOD if commit >= fixed else Verdict.BAD) for commit, _ in steps)
     if strategy == "syzkaller":
         assert steps[:2] == [(0, "bad"), (99, "good")]
@@ -299,7 +299,7 @@ def test_a_fix_needs_its_ends(strategy: str, ends: dict[int, str], outcome: str)
     search = Search(line(100), bad=99, good=[0], strategy=strategy, fix=True)
     for commit, verdict in ends.items():
         search.tell(seen(commit, verdict))
-    assert (search.ask(), search.result().outcome) == ([], outcome)
+    assert (search.ask(), search.result.outcome) == ([], outcome)
 
 
 # git: the real one.
@@ -359,10 +359,10 @@ def test_git_asks_what_git_bisect_asks(tmp_path: Path, capsys: pytest.CaptureFix
         steps = drive(search, verdicts.__getitem__)
         assert [commit for commit, _ in steps] == asked
         if left:
-            assert {commit for commit, _ in search.result().candidates} == left
-            assert search.result().outcome == ("culprit" if len(left) == 1 else "inconclusive")
+            assert {commit for commit, _ in search.result.candidates} == left
+            assert search.result.outcome == ("culprit" if len(left) == 1 else "inconclusive")
         else:
-            assert search.result().outcome == "not in range"
+            assert search.result.outcome == "not in range"
         n_steps += len(steps)
         n_skips += sum(verdict == "skip" for _, verdict in steps)
         n_forks += forked
@@ -381,7 +381,7 @@ def test_five_commits(verdicts: str, culprits: set[int]) -> None:
     words = {"b": "bad", "g": "good", "s": "skip"}
     search = Search(line(5), bad=4, good=[0], strategy="git")
     drive(search, lambda commit: words[verdicts[commit - 1]])
-    assert {commit for commit, _ in search.result().candidates} == culprits
+    assert {commit for commit, _ in search.result.candidates} == culprits
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the corpus")
@@ -390,7 +390,7 @@ def test_the_corpus_of_git_bisect() -> None:
         search = Search(line(5), bad=4, good=[0], strategy="git")
         verdicts = case["input"]["verdicts"]
         drive(search, lambda commit, known=verdicts: known[f"commit {commit}"])  # type: ignore[misc]  # a bound default
-        assert {f"commit {commit}" for commit, _ in search.result().candidates} == set(case["expect"]["commits"])
+        assert {f"commit {commit}" for commit, _ in search.result.candidates} == set(case["expect"]["commits"])
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shapes of real graphs")
@@ -402,7 +402,7 @@ def test_real_shapes_are_halved_quickly() -> None:
     for culprit in inside[:: len(inside) // 6].tolist():
         search = Search(history, bad=bad, good=[0], strategy="git")
         assert len(drive(search, truth(history, culprit))) <= math.log2(len(inside)) + 4
-        assert search.result().culprit == culprit
+        assert search.result.culprit == culprit
 
 
 # syzkaller.
@@ -421,12 +421,12 @@ def test_syzkaller_confidence() -> None:
     """p starts at 6/20, is 0.25 after a bad verdict of 2/10; then two good verdicts of 20 clean runs."""
     search = Search(line(9), bad=8, good=[0])
     search.tell(Observation(8, crashes={TITLE: 6}, passed=14))
-    assert search.result().confidence == 0.0
+    assert search.result.confidence == 0.0
     search.tell(Observation(search.ask()[0].commit, crashes={TITLE: 4}, passed=16))
     while experiments := search.ask():
         search.tell(Observation(experiments[0].commit, passed=experiments[0].runs))
-    assert search.result().outcome == "culprit"
-    assert search.result().confidence == pytest.approx((1 - 0.75**20) ** 2)
+    assert search.result.outcome == "culprit"
+    assert search.result.confidence == pytest.approx((1 - 0.75**20) ** 2)
 
 
 def scenario_history() -> tuple[History, list[str], dict[str, int]]:
@@ -482,7 +482,7 @@ def test_syzkaller_scenarios(case: dict[str, Any]) -> None:
     search = Search(history, **ends)
     while experiments := search.ask():
         search.tell(simulate(history, titles, case["input"], experiments[0].commit, experiments[0].runs))
-    result, expect = search.result(), case["expect"]
+    result, expect = search.result, case["expect"]
     if expect["error"] or expect["commit_count"] != 1:
         assert result.culprit is None
         assert result.outcome == "inconclusive"
@@ -507,6 +507,6 @@ def test_a_fix_is_not_confused_with_a_branch_older_than_the_bug(known: bool) -> 
     steps = drive(search, lambda commit: "good" if commit in clean else "bad")
     asked = [commit for commit, _ in steps]
     if known:
-        assert search.result().culprit == 8 and 0 in asked and not {4, 5, 6} & set(asked)
+        assert search.result.culprit == 8 and 0 in asked and not {4, 5, 6} & set(asked)
     else:
-        assert search.result().culprit == 4  # the price: nothing says that the branch is older than the bug
+        assert search.result.culprit == 4  # the price: nothing says that the branch is older than the bug

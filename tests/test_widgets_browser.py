@@ -36,7 +36,7 @@ view = views.make_view(folder)
 live.update(view)
 """
 STILL = "SearchWidget(view)"
-LEAVE = "leave_result(view)"
+LEAVE = "leave_result({'culprit': view.culprit})"
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from kbench import reproducer as lab_reproducer
 from kbench.errors import CaseError, ReproducerError
 from kbench.records import BuildSpec, MachineSpec, Target
-from kbench.targets import TARGETS
+from kbench.targets import REPRODUCER_CHECKS, TARGETS
 
 _Seconds = Annotated[float, msgspec.Meta(gt=0)]
 _Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -139,20 +138,17 @@ class Case:
             _check_pattern(name, getattr(machine, name))
         return replace(base, build=build, machine=machine)
 
-    def check_reproducer(self) -> None:
-        """Raise ReproducerError when the reproducer cannot be what the target takes."""
+    def check_reproducer(self) -> bytes | None:
+        """Return the reproducer's content; raise ReproducerError when it cannot be what the target takes."""
         content = self.read("reproducer")
-        if self.target == "lab":
+        if check := REPRODUCER_CHECKS.get(self.target):
             if content is None:
-                raise ReproducerError(
-                    "reproducer: expected a file in `reproducer`, the case names none; write one, see data/labkernel/README.md"
-                )
+                raise ReproducerError("reproducer: expected a file in `reproducer`, the case names none; write one")
             try:
-                lab_reproducer.check(content.decode())
+                check(content.decode())
             except UnicodeDecodeError:
-                raise ReproducerError(
-                    f"reproducer: expected text, {self.reproducer!r} is binary; see data/labkernel/README.md"
-                ) from None
+                raise ReproducerError(f"reproducer: expected text, {self.reproducer!r} is binary; give a text file") from None
+        return content
 
     def _own_target(self) -> Target:
         missing = [
@@ -174,6 +170,10 @@ class Case:
             line = ["qemu-system-x86_64", "-M", self.machine, "-kernel", "{image}", "-initrd", "{reproducer}"]
             return (*line, "-append", "{cmdline}") if self.cmdline else tuple(line)
         return _split("qemu", self.qemu)
+
+
+#: The keys a case file may have, with their types.
+KEYS = {item.name: item.type for item in fields(Case) if item.name not in ("folder", "stem")}
 
 
 def load_case(path: Path | str, **overrides: Any) -> Case:
@@ -212,7 +212,7 @@ def load_case(path: Path | str, **overrides: Any) -> Case:
 
 def make_case(keys: Mapping[str, Any], *, folder: Path, where: str = "the case", stem: str = "case") -> Case:
     """Check keys and return the case they make; see `load_case`."""
-    known = [item.name for item in fields(Case) if item.name not in ("folder", "stem")]
+    known = list(KEYS)
     for key in keys:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)

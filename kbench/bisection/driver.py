@@ -10,54 +10,28 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kbench.bisection.case import Case
 from kbench.bisection.laboratory import Laboratory, LocalLaboratory
 from kbench.bisection.plan import Plan, make_plan
-from kbench.errors import BuildError, JournalError
+from kbench.bisection.result import BisectionResult, observation
+from kbench.errors import BuildError, JournalError, RevisionError
+from kbench.host import storage
 from kbench.journal import FILE_NAME, Entry, Journal, read_journal
 from kbench.kernels import Store
-from kbench.records import KernelImage, Outcome, Run, Step, Verdict
+from kbench.records import KernelImage, Step, Verdict
 from kbench.repository import Repository
-from kbench.search import Observation, Search
+from kbench.search import Search
 
 #: Outcomes that follow from an end that is not what the case says; the other ends need no check then.
 ENDS_REFUTED = ("not reproduced", "older than range", "not in range")
-#: A search names so many candidates in a result; the rest is in `search.result()`.
+#: An end whose runs could not be carried out is asked for so often.
+END_TRIES = 3
+#: A search names so many candidates in a result; the rest is in `search.result`.
 MAX_CANDIDATES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class BisectionResult:
-    """What a bisection came to. `to_json` is what `--json` prints."""
-
-    outcome: str  # "culprit", "inconclusive", "not reproduced", "older than range", "not in range", "budget spent"
-    culprit: str | None  # 40 hex digits
-    culprit_subject: str
-    confidence: float | None
-    candidates: tuple[tuple[str, float], ...]  # (commit, probability), most probable first, 100 at most
-    n_candidates: int
-    noop: bool | None  # culprit and parent are one kernel; None: not compared
-    release: str  # the newest release that does not have the bug, "" when none was walked to
-    builds: int  # revisions built or tried to
-    cached: int  # of those, kernels that were there already
-    runs: int
-    build_s: float
-    test_s: float
-
-    @property
-    def seconds(self) -> float:
-        """Wall clock spent on builds and runs."""
-        return self.build_s + self.test_s
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        values = asdict(self)
-        values["candidates"] = [{"commit": commit, "probability": p} for commit, p in self.candidates]
-        return values | {"seconds": self.seconds}
 
 
 class _NotWrittenError(Exception):
@@ -101,6 +75,7 @@ class Bisection:
         self.repository = Repository(case.path(case.repository))
         self.plan: Plan = make_plan(case, self.repository)
         self._subjects = self.repository.subjects(map(str, self.plan.history.commits))
+        self.n_candidates = self.plan.n_candidates
         self.steps: list[Step] = []
         self.result: BisectionResult | None = None
         self.started = ""
@@ -109,14 +84,15 @@ class Bisection:
         self._laboratory = laboratory or LocalLaboratory(
             self.repository,
             self.plan.target,
-            config=(case.read("config") or b"").decode(errors="replace") if case.config else None,
-            reproducer=case.path(case.reproducer).absolute() if case.reproducer else None,
+            config=None if self.plan.config is None else self.plan.config.decode(errors="replace"),
+            reproducer=None if self.plan.reproducer is None else self.output / "reproducer",
             store=store,
             jobs=jobs,
         )
         self._builds: dict[str, dict[str, Any]] = {}  # by commit, as journalled
         self._kernels: dict[str, KernelImage] = {}
         self._number = 0  # of the next question
+        self.parent: str | None = None  # the culprit's first parent, once there is a culprit that has one
 
     @property
     def journal_path(self) -> Path:
@@ -145,6 +121,7 @@ class Bisection:
                 started=started,
             ) as journal:
                 self.started = journal.started
+                self._keep_reproducer()
                 self.result = self._conclude(self._answer_all(journal, iter(journal.entries())))
                 journal.finish(self.result.to_json())
         finally:
@@ -172,10 +149,19 @@ class Bisection:
         self.result = self._conclude(noop)
         return self.result
 
+    def _keep_reproducer(self) -> None:
+        """Put the reproducer beside the journal: the user's own file may change while machines still need this one."""
+        if self.plan.reproducer is not None:
+            path = self.output / "reproducer"
+            with storage("journal", self.output):
+                if not path.is_file() or path.read_bytes() != self.plan.reproducer:
+                    path.write_bytes(self.plan.reproducer)
+
     def _answer_all(self, journal: Journal | None, written: Iterator[Entry]) -> bool | None:
         """Ask until there is an answer; return whether culprit and parent are one kernel."""
         for commit, runs, stage in self._questions():
-            self._tell(self._answer(journal, next(written, None), commit, runs, stage))
+            name = self.plan.hash(commit)
+            self._tell(self._answer(journal, next(written, None), name, runs, stage, position=commit))
         return self._check_noop(journal, next(written, None))
 
     def _new_search(self) -> Search:
@@ -192,9 +178,11 @@ class Bisection:
 
     def _questions(self) -> Iterator[tuple[int, int, str]]:
         """Yield (commit, runs, stage): the given ends first, then what the search asks."""
-        for commit, runs, stage in self.plan.ends:
-            if self.search.result().outcome not in ENDS_REFUTED:
-                yield commit, self.case.runs or runs, stage
+        for commit, stage in self.plan.ends:
+            for _ in range(END_TRIES):
+                if self._spent() or self.search.result.outcome in ENDS_REFUTED or self.search.verdict(commit) is not None:
+                    break
+                yield commit, self.case.runs or self.search.runs(commit), stage
         while not self._spent() and (experiments := self.search.ask()):
             for experiment in experiments:
                 yield experiment.commit, self.case.runs or experiment.runs, self.plan.stage(experiment.commit, self.search.stage)
@@ -208,9 +196,10 @@ class Bisection:
         )
         return any(limit is not None and spent >= limit for limit, spent in limits)
 
-    def _answer(self, journal: Journal | None, entry: Entry | None, commit: int, runs: int, stage: str) -> _Answer:
+    def _answer(
+        self, journal: Journal | None, entry: Entry | None, name: str, runs: int, stage: str, *, position: int | None
+    ) -> _Answer:
         """Make the answer to one question, as far as the journal does not have it; without one to write, only what is there."""
-        name = self.plan.hash(commit)
         if entry is None:
             if journal is None:
                 raise _NotWrittenError
@@ -222,7 +211,8 @@ class Bisection:
                 "it was written by another version, give another --output"
             )
         self._number += 1
-        blank = Step(name, self._subjects[name], stage, None, tuple(run for _, run in entry.done), runs, position=commit)
+        subject = self._subjects.get(name) or self.repository.subject(name)
+        blank = Step(name, subject, stage, None, tuple(run for _, run in entry.done), runs, position=position)
         answer = _Answer(replace(blank, test_s=entry.test_s), dict(entry.build) if entry.build else None)
         self.steps.append(answer.step)
         if journal is None and not entry.complete:
@@ -313,17 +303,22 @@ class Bisection:
 
     def _check_noop(self, journal: Journal | None, entry: Entry | None) -> bool | None:
         """Compare the culprit's signature with its parent's; the parent is built when it was not tested."""
-        found = self.search.result()
-        if found.culprit is None or not (parents := self.plan.history.parents[found.culprit]):
+        found = self.search.result
+        if found.culprit is None:
             return None
-        culprit, parent = self.plan.hash(found.culprit), self.plan.hash(parents[0])
+        culprit = self.plan.hash(found.culprit)
+        try:
+            self.parent = parent = self.repository.resolve(f"{culprit}^")  # it may lie outside of the range
+        except RevisionError:
+            return None  # a root commit, or the end of a shallow clone
         if parent not in self._builds:
-            self._answer(journal, entry, parents[0], 0, "parent")
+            inside = [index for index in self.plan.history.parents[found.culprit] if self.plan.hash(index) == parent]
+            self._answer(journal, entry, parent, 0, "parent", position=inside[0] if inside else None)
         mine, its = (self._builds.get(name, {}).get("signature") for name in (culprit, parent))
         return None if mine is None or its is None else mine == its
 
     def _conclude(self, noop: bool | None) -> BisectionResult:
-        found = self.search.result()
+        found = self.search.result
         culprit = None if found.culprit is None else self.plan.hash(found.culprit)
         clean = [step.stage for step in self.steps if step.stage.startswith("release ") and step.verdict is Verdict.GOOD]
         return BisectionResult(
@@ -341,27 +336,3 @@ class Bisection:
             build_s=sum(step.build_s for step in self.steps),
             test_s=sum(step.test_s for step in self.steps),
         )
-
-
-def observation(commit: int, step: Step) -> Observation:
-    """Return what a tested revision says, as a search is told it (pure)."""
-    counts = step.counts
-    return Observation(
-        commit,
-        passed=counts[Outcome.OK],
-        crashes=dict(step.titles),
-        boot_failed=counts[Outcome.BOOT_FAILED],
-        test_failed=counts[Outcome.TEST_FAILED],
-        infra=counts[Outcome.INFRA],
-        skip="build" if step.failure else None,
-        signature=step.signature,
-    )
-
-
-def representative_crash(steps: list[Step]) -> Run | None:
-    """Return a crashed run that shows the bug: of the first revision that crashed, of its most frequent title."""
-    for step in steps:
-        if step.titles:
-            title = step.titles.most_common(1)[0][0]
-            return next(run for run in step.runs if run.outcome is Outcome.CRASHED and run.title == title)
-    return None

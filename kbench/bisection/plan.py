@@ -13,9 +13,6 @@ from kbench.history import History
 from kbench.records import Target
 from kbench.repository import Repository, pick_release_tags
 
-#: Runs that have to show the crash on the original commit, and those that check another given end.
-ORIGINAL_RUNS, END_RUNS = 20, 10
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -28,7 +25,9 @@ class Plan:
     bad: int  # the newest end: what git calls bad
     good: tuple[int, ...]  # the oldest ends; empty: walk back over `tags`
     tags: tuple[tuple[str, int], ...]  # releases to walk back over, newest first
-    n_tags: int = 0  # releases these were picked from
+    n_tags: int  # releases these were picked from
+    reproducer: bytes | None  # content of the case's files, as they were when the plan was made
+    config: bytes | None
 
     @property
     def fix(self) -> bool:
@@ -36,10 +35,16 @@ class Plan:
         return self.case.kind == "fix"
 
     @property
-    def ends(self) -> list[tuple[int, int, str]]:
-        """The given ends as (commit, runs, stage), in the order they are checked."""
-        others = [(self.bad, END_RUNS, "head")] if self.fix else [(good, END_RUNS, "good end") for good in self.good]
-        return [(self.original, ORIGINAL_RUNS, "original"), *others]
+    def ends(self) -> list[tuple[int, str]]:
+        """The given ends as (commit, stage), in the order they are checked."""
+        others = [(self.bad, "head")] if self.fix else [(good, "good end") for good in self.good]
+        return [(self.original, "original"), *others]
+
+    @property
+    def n_candidates(self) -> int:
+        """Commits in the range at the start."""
+        ends = self.good or [index for _, index in self.tags[-1:]]
+        return int(self.history.candidates(self.bad, ends).sum())
 
     def stage(self, commit: int, stage: str) -> str:
         """Return what a commit is tested as: the search's word, with the name of a release."""
@@ -52,7 +57,7 @@ class Plan:
 
     def case_key(self) -> str:
         """Return what makes this case itself, wherever its folder lies: a journal with another key is another case's."""
-        inputs = [self.case.read("reproducer"), self.case.read("config")]
+        inputs = [self.reproducer, self.config]
         return _digest(
             kind=self.case.kind,
             original=self.hash(self.original),
@@ -89,12 +94,11 @@ def make_plan(case: Case, repository: Repository) -> Plan:
         A revision git does not have, a good end that is not an ancestor, no release tag to walk back to, a bad file.
     """
     target = case.resolve()
-    case.check_reproducer()
-    case.read("config")
+    files = case.check_reproducer(), case.read("config")
     crashing = repository.resolve(case.bad)
     ends = [repository.resolve(name) for name in case.good_ends]
     if case.kind == "fix":
-        return _fix_plan(case, target, repository, crashing, ends)
+        return _fix_plan(case, target, repository, crashing, ends, files)
     tags, n_tags = ([], 0) if ends else _release_tags(case, repository, crashing)
     oldest = tags[-1][1] if tags else None
     history = repository.history(crashing, good=ends, oldest=oldest)
@@ -109,17 +113,20 @@ def make_plan(case: Case, repository: Repository) -> Plan:
         tuple(index[end] for end in ends),
         tuple((name, index[commit]) for name, commit in tags),
         n_tags,
+        *files,
     )
 
 
-def _fix_plan(case: Case, target: Target, repository: Repository, crashing: str, ends: list[str]) -> Plan:
+def _fix_plan(
+    case: Case, target: Target, repository: Repository, crashing: str, ends: list[str], files: tuple[bytes | None, bytes | None]
+) -> Plan:
     if len(ends) > 1:
         raise CaseError(f"case: expected one `good` in a fix bisection, the revision that is fixed, got {len(ends)}; leave one")
     fixed = ends[0] if ends else repository.resolve("HEAD")
     repository.check_ancestors(fixed, [crashing])
     history = repository.history(fixed, good=[crashing], forks=True)  # reaches to where branches forked: was the bug there yet?
     index = {commit: i for i, commit in enumerate(history.commits)}
-    return Plan(case, target, history, index[crashing], index[fixed], (index[crashing],), ())
+    return Plan(case, target, history, index[crashing], index[fixed], (index[crashing],), (), 0, *files)
 
 
 def _release_tags(case: Case, repository: Repository, bad: str) -> tuple[list[tuple[str, str]], int]:

@@ -9,19 +9,19 @@ from itertools import pairwise
 import numpy as np
 
 from kbench import syzbot
-from kbench.bisection.driver import Bisection, representative_crash
+from kbench.bisection.driver import Bisection
+from kbench.bisection.result import first_crash_run
 from kbench.crash.titles import type_of
-from kbench.evidence import representative_crash as choose_crash
+from kbench.evidence import representative_crash
 from kbench.records import BisectionView, Outcome, Verdict
 
 
 def bisection_log(bisection: Bisection, view: BisectionView) -> str:
     """Return the log of a bisection, ended or not, in the form syzkaller prints since 2024."""
     plan, result = bisection.plan, bisection.result
-    crash = representative_crash(bisection.steps)
+    crash = first_crash_run(bisection.steps)
     culprit = (result.culprit, result.culprit_subject) if result and result.culprit else None
     signatures = {step.commit: step.signature or "" for step in bisection.steps}
-    parent = _parent(bisection)
     log = syzbot.compose(
         kind=view.kind,
         start=plan.hash(plan.original),
@@ -36,7 +36,7 @@ def bisection_log(bisection: Bisection, view: BisectionView) -> str:
         candidates=[commit for commit, _ in view.candidates] if view.outcome == "inconclusive" else (),
         error_probability=1 - result.confidence if result and result.culprit and result.confidence is not None else None,
         culprit_signature=signatures.get(culprit[0], "") if culprit else "",
-        parent_signature=signatures.get(parent, "") if culprit and parent else "",
+        parent_signature=signatures.get(bisection.parent or "", "") if culprit else "",
         total_s=view.build_s + view.test_s,
         build_s=view.build_s,
         test_s=view.test_s,
@@ -62,15 +62,15 @@ def _tests(bisection: Bisection) -> Iterator[syzbot.Test]:
                 candidates[first : last + 1] = True
             left = before.candidates_left - int((candidates & history.ancestors(step.position)).sum()) - 1
             steps_left = syzbot.git_steps(before.candidates_left)
-        crashes = choose_crash([(run.title, type_of(run.title)) for run in step.runs if run.outcome is Outcome.CRASHED])
+        crashes = representative_crash([(run.title, type_of(run.title)) for run in step.runs if run.outcome is Outcome.CRASHED])
         yield syzbot.tested(
             step.commit,
-            "head" if step.stage == "head" else step.stage,
+            step.stage,
             step.runs,
             fold=True,
             subject=step.subject,
             verdict=_git_verdict(step.verdict, kind) if step.stage == "bisect" else None,
-            toolchain="gcc",
+            toolchain="clang" if "clang" in step.compiler else "gcc",
             compiler=step.compiler,
             signature=step.signature or "",
             failure=step.failure,
@@ -98,13 +98,6 @@ def _ends(bisection: Bisection) -> tuple[str, str] | None:
             elif step.verdict is Verdict.GOOD:
                 good = [step.commit]
     return (bad, good[0]) if good else None
-
-
-def _parent(bisection: Bisection) -> str:
-    """Return the culprit's first parent, "" when there is no culprit."""
-    found = bisection.search.result()
-    parents = bisection.plan.history.parents[found.culprit] if found.culprit is not None else ()
-    return bisection.plan.hash(parents[0]) if len(parents) else ""
 
 
 def _oldest_subject(bisection: Bisection) -> str:

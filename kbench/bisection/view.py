@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kbench import crash
-from kbench.bisection.driver import Bisection, representative_crash
+from kbench.bisection.driver import Bisection
+from kbench.bisection.result import first_crash_run
 from kbench.records import BisectionView
 
 
 def view(bisection: Bisection) -> BisectionView:
     """Return what there is to see of a bisection now, running or ended."""
     plan, result = bisection.plan, bisection.result
-    candidates = plan.history.candidates(plan.bad, plan.good or ([plan.tags[-1][1]] if plan.tags else []))
     seen = BisectionView(
         name=bisection.case.name,
         kind=bisection.case.kind,
         strategy=bisection.case.strategy,
-        n_commits=int(candidates.sum()),
+        n_commits=bisection.n_candidates,
         steps=tuple(bisection.steps),
         tags=tuple((name, index) for name, index in plan.tags),
         build_s=sum(step.build_s for step in bisection.steps),
@@ -23,8 +25,6 @@ def view(bisection: Bisection) -> BisectionView:
     )
     if result is None:
         return seen
-    from dataclasses import replace
-
     return replace(
         seen,
         outcome=result.outcome,
@@ -40,7 +40,7 @@ def view(bisection: Bisection) -> BisectionView:
 
 def crash_report(bisection: Bisection) -> str:
     """Return the report of the crash the bisection started from, "" when there is none on disk."""
-    run = representative_crash(bisection.steps)
+    run = first_crash_run(bisection.steps)
     if run is None or run.console is None or not run.console.is_file():
         return ""
     found = crash.parse(run.console.read_text(errors="replace"))

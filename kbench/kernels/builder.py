@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -26,7 +27,7 @@ from kbench.records import KernelImage, Target
 from kbench.repository import Repository, Worktree
 
 #: Raised whenever entries of the store change their meaning, so that old ones are not found.
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 #: Fixed for every build, so that time, user and host leave no trace in a kernel.
 FIXED = {
     "LC_ALL": "C",
@@ -49,6 +50,22 @@ NOT_INHERITED = (
     "O",
     "KBUILD_OUTPUT",
 )
+
+
+#: What a Makefile takes from the environment and a kernel depends on: part of a build's key.
+DECIDES = (
+    *("ARCH", "CROSS_COMPILE", "CC", "LD", "AS", "AR", "LLVM", "HOSTCC", "CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH"),
+    *("CFLAGS", "CPPFLAGS", "LDFLAGS", "ASFLAGS", "KCFLAGS", "KCPPFLAGS", "KAFLAGS"),
+)
+
+
+#: Failures that another day's machine may not have: a header or program that is not installed. Not remembered.
+_MAY_PASS = re.compile("No such file or directory|not found")
+
+
+def toolchain() -> dict[str, str]:
+    """Return what decides a build besides its source: the compiler, and what the environment asks of it."""
+    return {"compiler": compiler()} | {name: os.environ[name] for name in DECIDES if name in os.environ}
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -132,14 +149,14 @@ class Builder:
             config=self._config,
             clean=spec.clean,
             env=dict(spec.env),
-            compiler=compiler(),
+            toolchain=toolchain(),
         )
         if entry := self._store.find(key):
             return image_of(self._store, self._target, entry, commit=commit, cached=True)
         try:
             entry = self._compile(commit)
         except BuildError as error:
-            if not error.evidence.get("timed_out", True):
+            if not error.evidence.get("timed_out", True) and not _MAY_PASS.search(str(error)):
                 self._store.keep(key, {"error": str(error), "file": error.file, "log": error.log[-20_000:]})
             raise
         self._store.keep(key, entry)
@@ -147,7 +164,8 @@ class Builder:
 
     def _compile(self, commit: str) -> dict[str, Any]:
         if self._place is None:
-            slot = self._held.enter_context(self._store.slot(f"{self._repository.path.resolve()} {self._target.build}"))
+            owner = f"revisions of {self._repository.path.resolve()} {self._target.build} {toolchain()}"
+            slot = self._held.enter_context(self._store.slot(owner))
             self._place = slot, self._held.enter_context(self._repository.worktree(slot.tree, keep=True))
         slot, worktree = self._place
         with storage("build", slot.path):
@@ -159,8 +177,11 @@ def compile_tree(source_tree: Path, slot: Slot, target: Target, *, config: str |
     """Build a source tree in a slot and return the store's entry of it; see `Builder` for the arguments."""
     spec, started = target.build, time.monotonic()
     slot.prepare(clean=spec.clean)
-    if spec.config is not None and config is not None:
-        _write_if_new(slot.build_dir / spec.config, config)
+    with storage("build", slot.path):
+        if spec.config is not None:
+            _set_config(slot.build_dir / spec.config, config)
+        for name in filter(None, (spec.image, spec.symbols)):
+            _inside(slot.build_dir, name).unlink(missing_ok=True)  # another revision's, should this one make it elsewhere
     places = {
         "source_tree": source_tree,
         "build_dir": slot.build_dir,
@@ -209,21 +230,27 @@ def _fill(word: str, places: Mapping[str, object]) -> str:
     return word
 
 
-def _write_if_new(path: Path, content: str) -> None:
-    """Write a file unless it says so already, so that make sees no change where there is none."""
-    if not path.is_file() or path.read_text(errors="replace") != content:
+def _set_config(path: Path, config: str | None) -> None:
+    """Write a config unless it is there already, so that make sees no change; without one remove an earlier case's."""
+    if config is None:
+        path.unlink(missing_ok=True)
+    elif not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != config:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        path.write_text(config, encoding="utf-8")
+
+
+def _inside(base: Path, name: str) -> Path:
+    """Return the path of a file below a folder; CaseError when the name, or a link, leads out of it."""
+    path = (base / name).resolve()
+    if not path.is_relative_to(base.resolve()):
+        raise CaseError(f"case: expected `image` and `symbols` below the build folder, {name!r} leads out; give a relative path")
+    return path
 
 
 def _artefact(name: str, build_dir: Path, source_tree: Path, output: str) -> Path:
     """Return a file the build made, which has to lie in one of its two folders."""
     for base in (build_dir, source_tree):
-        path = (base / name).resolve()
-        if not path.is_relative_to(base.resolve()):
-            raise CaseError(
-                f"case: expected `image` and `symbols` below the build folder, {name!r} leads out of it; give a relative path"
-            )
+        path = _inside(base, name)
         if path.is_file():
             return path
     raise BuildError(

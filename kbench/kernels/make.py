@@ -10,15 +10,17 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from kbench.errors import BuildError, StorageError
+from kbench.errors import BuildError, MachineLacksError, StorageError
 from kbench.host import leashed, require
 
 #: A build's output is kept up to this size; what a broken Makefile prints beyond it is dropped from the middle.
 OUTPUT_CAP_BYTES = 1 << 20
+_NO_MEMORY = ("Killed signal terminated program", "Cannot allocate memory", "virtual memory exhausted")
 #: Programs a build may miss; anything else that is not found is the revision's own business.
 TOOLS = ("gcc", "cc", "clang", "ld", "as", "nasm", "bison", "flex", "bc", "perl", "python3", "cpio")
 
@@ -95,32 +97,51 @@ def _run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: f
         stderr=subprocess.STDOUT,
         process_group=0,
     )
+    output = _Output(process)
+    code: int | None = None
     try:
-        output, _ = process.communicate(timeout=max(timeout_s, 0.01))
-    except subprocess.TimeoutExpired:
-        return None, _end(process)
-    except BaseException:
-        _end(process)
-        raise
-    return process.returncode, _capped(output)
-
-
-def _end(process: subprocess.Popen[bytes]) -> str:
-    """Stop a build and all it started; return what it had printed."""
-    for number, patience_s in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 10.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            output, _ = process.communicate(timeout=patience_s)
-            return _capped(output)
-    return ""
+            code = process.wait(timeout=max(timeout_s, 0.01))
+    finally:
+        _end(process)
+    return code, output.text()
 
 
-def _capped(output: bytes) -> str:
-    half = OUTPUT_CAP_BYTES // 2
-    if len(output) > OUTPUT_CAP_BYTES:
-        output = output[:half] + b"\n[...]\n" + output[-half:]
-    return output.decode("utf-8", "replace")
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Stop a build, and whatever of it is still running after it has ended."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=2.0)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+class _Output:
+    """What a command prints, read as it comes; head and tail are kept."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._pipe = process.stdout
+        self._head, self._tail, self._size = bytearray(), bytearray(), 0
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._pipe is not None  # it is a PIPE
+        half = OUTPUT_CAP_BYTES // 2
+        while chunk := os.read(self._pipe.fileno(), 1 << 16):
+            room = max(half - len(self._head), 0)
+            self._head += chunk[:room]
+            self._tail = (self._tail + chunk[room:])[-half:]
+            self._size += len(chunk)
+
+    def text(self) -> str:
+        """All of it, once the command has ended; something it left running elsewhere may hold the pipe open: not waited for."""
+        self._reader.join(timeout=2.0)
+        left_out = self._size - len(self._head) - len(self._tail)
+        gap = f"\n[{left_out} bytes left out]\n".encode() if left_out > 0 else b""
+        return bytes(self._head + gap + self._tail).decode("utf-8", "replace")
 
 
 def _blame_machine(output: str) -> None:
@@ -129,6 +150,8 @@ def _blame_machine(output: str) -> None:
         raise StorageError(
             "build: expected room for objects, the disk is full; free some, or set KBENCH_CACHE to another disk", log=output
         )
+    if any(sign in output for sign in _NO_MEMORY):
+        raise MachineLacksError("build: expected memory for the compiler, it got none; free some, or lower the jobs", log=output)
     if missing := _MISSING.search(output):
         program = Path(missing[1]).name
         if program in TOOLS:

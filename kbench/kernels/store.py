@@ -111,6 +111,7 @@ class Store:
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(data)
+                    os.fchmod(handle, 0o444)
                 Path(aside).replace(target)
             except BaseException:
                 Path(aside).unlink(missing_ok=True)

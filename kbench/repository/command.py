@@ -44,7 +44,10 @@ NOT_INHERITED = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_CONFIG",
     "GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_PREFIX", "GIT_EXTERNAL_DIFF",
 )  # fmt: skip
-_NO_ROOM = ("No space left on device", "Permission denied", "Read-only file system", "Disk quota exceeded")
+_NO_ROOM = (
+    *("No space left on device", "Permission denied", "Read-only file system", "Disk quota exceeded"),
+    *("unable to write file", "unable to create file", "could not write"),
+)
 
 
 class GitCommand:

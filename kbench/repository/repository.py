@@ -143,12 +143,6 @@ class Repository:
         name = commit if _HASH.fullmatch(commit) else self.resolve(commit)
         return self._git.text("rev-parse", "--verify", f"{name}^{{tree}}").strip()
 
-    def changed_files(self, commit: str) -> tuple[str, ...]:
-        """Files in which a commit differs from its first parent."""
-        shown = ("--format=", "--name-only", "-z", "--no-renames", "--diff-merges=first-parent")
-        names = self._git.text("show", *shown, *_TEXT_OPTIONS, self.resolve(commit), "--").split("\0")
-        return tuple(_printable(name, one_line=True) for name in names if name)
-
     def recipients(self, commit: str) -> tuple[str, ...]:
         """Mail addresses of a commit's author and of everybody in its trailers (Signed-off-by, Cc, ...), each once."""
         shown = ("-s", "--format=%ae%x00%B")
@@ -158,14 +152,6 @@ class Repository:
             if address:
                 once.setdefault(address.lower(), _printable(address, one_line=True))
         return tuple(once.values())
-
-    def default_branch(self) -> tuple[str, str]:
-        """Name and tip of the branch the repository is about: origin's HEAD, else master or main, else HEAD."""
-        for name in ("refs/remotes/origin/HEAD", "refs/heads/master", "refs/heads/main", "HEAD"):
-            status, out, _ = self._git.attempt("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-            if status == 0:
-                return name.removeprefix("refs/heads/").removeprefix("refs/remotes/"), out.decode("ascii").strip()
-        raise RevisionError(f"git: expected a branch with a commit in {self.path}, found none; give the revision by name")
 
     def release_tags(
         self, pattern: str = "v*", reachable_from: str | None = None, include_rc: bool = False, *, include_own: bool = False

@@ -94,6 +94,7 @@ class Search:
         self.history.check(observation.commit, "observed commit")
         self._strategy.tell(observation)
 
+    @property
     def result(self) -> SearchResult:
         """What is known now; its `outcome` is None while the search goes on."""
         return self._strategy.result
@@ -107,6 +108,10 @@ class Search:
     def stage(self) -> str:
         """Of the next question: "original", "head", "release", "merge base" or "bisect"; "" when finished."""
         return self._strategy.stage
+
+    def runs(self, commit: int) -> int:
+        """How many runs the strategy wants of a commit."""
+        return self._strategy.runs(self.history.check(commit))
 
     def verdict(self, commit: int) -> Verdict | None:
         """What all runs of a commit come to: BAD is that the bug is there, in a fix bisection too. None: nothing told."""

@@ -19,10 +19,11 @@ class GitStrategy(Stepwise):
 
     rule: ClassVar[VerdictRule] = GIT_RULE
     checks_ends: ClassVar[bool] = False
+    n_runs_first: ClassVar[int] = 20
     n_runs: ClassVar[int] = 10
 
     def runs(self, commit: int) -> int:
-        return self.n_runs
+        return self.n_runs_first if commit == self.question.crashing[0] else self.n_runs
 
     def confidence(self) -> float:
         """P(no good verdict was bad luck), from the share of crashes on the bad end; git itself doubts nothing.

@@ -9,8 +9,6 @@ from kbench.records import Verdict
 from kbench.search.question import Question
 from kbench.search.stepwise import Next, Stepwise
 
-REPORT_CONFIDENCE = 0.66  # syzbot keeps a culprit of less confidence to itself (since 2023-07-27); it is named here
-
 
 class SyzkallerStrategy(Stepwise):
     """syzbot's bisection: ends first, releases, then git's midpoints (rules of 2024-12-02).

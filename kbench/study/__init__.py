@@ -99,4 +99,4 @@ def search_world(world: World, strategy: str, rng: np.random.Generator, *, costs
             seen.add(experiment.commit)
             runs += 0 if experiment.commit in world.skipped else experiment.runs
             search.tell(world.observe(experiment.commit, experiment.runs, rng))
-    return search.result(), len(seen), runs
+    return search.result, len(seen), runs

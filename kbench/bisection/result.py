@@ -1,0 +1,64 @@
+"""What a bisection came to, and what its steps say. Read `BisectionResult`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kbench.records import Outcome, Run, Step
+from kbench.search import Observation
+
+
+@dataclass(frozen=True, slots=True)
+class BisectionResult:
+    """What a bisection came to. `to_json` is what `--json` prints."""
+
+    outcome: str  # "culprit", "inconclusive", "not reproduced", "older than range", "not in range", "budget spent"
+    culprit: str | None  # 40 hex digits
+    culprit_subject: str
+    confidence: float
+    candidates: tuple[tuple[str, float], ...]  # (commit, probability), most probable first, 100 at most
+    n_candidates: int
+    noop: bool | None  # culprit and parent are one kernel; None: not compared
+    release: str  # the newest release that does not have the bug, "" when none was walked to
+    builds: int  # revisions built or tried to
+    cached: int  # of those, what was there already
+    runs: int
+    build_s: float
+    test_s: float
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock spent on builds and runs."""
+        return self.build_s + self.test_s
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        values = asdict(self)
+        values["candidates"] = [{"commit": commit, "probability": p} for commit, p in self.candidates]
+        return values | {"seconds": self.seconds}
+
+
+def observation(commit: int, step: Step) -> Observation:
+    """Return what a tested revision says, as a search is told it."""
+    counts = step.counts
+    return Observation(
+        commit,
+        passed=counts[Outcome.OK],
+        crashes=dict(step.titles),
+        boot_failed=counts[Outcome.BOOT_FAILED],
+        test_failed=counts[Outcome.TEST_FAILED],
+        infra=counts[Outcome.INFRA],
+        skip="build" if step.failure else None,
+        signature=step.signature,
+    )
+
+
+def first_crash_run(steps: Iterable[Step]) -> Run | None:
+    """Return a crashed run that shows the bug: of the first revision that crashed, of its most frequent title."""
+    for step in steps:
+        if step.titles:
+            title = step.titles.most_common(1)[0][0]
+            return next(run for run in step.runs if run.outcome is Outcome.CRASHED and run.title == title)
+    return None
