@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import wraps
@@ -190,13 +191,19 @@ def repro(
     from kbench import primitives
 
     kernel = primitives.build(source, **_kind(config, target, case))
-    found = primitives.repro(kernel, reproducer, runs=runs, consoles=consoles)
+    with tempfile.TemporaryDirectory(prefix="kbench-consoles-") as passing:
+        found = primitives.repro(kernel, reproducer, runs=runs, consoles=consoles or Path(passing))
     if as_json:
         rate = found.rate
         _print_json(
             {
                 "runs": [
-                    {"outcome": run.outcome.value, "title": run.title, "elapsed_s": run.elapsed_s, "console": run.console}
+                    {
+                        "outcome": run.outcome.value,
+                        "title": run.title,
+                        "elapsed_s": run.elapsed_s,
+                        "console": run.console if consoles else None,
+                    }
                     for run in found.runs
                 ],
                 "rate": {"estimate": rate.estimate if rate.n else None, "low": rate.low, "high": rate.high},
@@ -352,4 +359,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
+    except OSError as error:
+        click.echo(f"kbench: output: expected to write it, {error.strerror or error}; free some room", err=True)
+        code = 3
     sys.exit(code or 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kbench.errors import MachineLacksError, StorageError
 
-# Debian's packages, where they are not called as the program is.
+# Debian's packages by program.
 PACKAGES = {
     "setpriv": "util-linux",
     "qemu-system-i386": "qemu-system-x86",
@@ -20,6 +20,11 @@ PACKAGES = {
     "qemu-system-arm": "qemu-system-arm",
     "qemu-system-riscv64": "qemu-system-misc",
     "qemu-system-riscv32": "qemu-system-misc",
+    **{
+        name: name for name in ("git", "make", "gcc", "clang", "nasm", "bison", "flex", "bc", "perl", "cpio", "xorriso", "ccache")
+    },
+    "mcopy": "mtools",
+    "grub-mkrescue": "grub-common",
     "cc": "gcc",
     "ld": "binutils",
     "as": "binutils",
@@ -35,8 +40,9 @@ def require(program: str, stage: str) -> str:
     path = _which(program, os.environ.get("PATH", os.defpath))
     if path is None:
         _which.cache_clear()  # it may be installed the next time
-        package = PACKAGES.get(program, program)
-        raise MachineLacksError(f"{stage}: expected {program} on PATH, found none; apt-get install {package}")
+        package = PACKAGES.get(program)
+        advice = f"apt-get install {package}" if package else "install it, or correct the name"
+        raise MachineLacksError(f"{stage}: expected {program} on PATH, found none; {advice}")
     return path
 
 
@@ -54,7 +60,10 @@ def cache_dir() -> Path:
     """Return the folder for what can be made again: $KBENCH_CACHE, else kbench in the user's cache folder."""
     if named := os.environ.get("KBENCH_CACHE"):
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kbench"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kbench"
+    except RuntimeError as error:
+        raise StorageError("store: expected a home folder, this user has none; set KBENCH_CACHE to a folder") from error
 
 
 def leashed(argv: Sequence[str], stage: str, *, signal: str = "KILL") -> list[str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ FILE_NAME = "kbench.sqlite"
 FORMAT = 1
 
 _SCHEMA = """
-CREATE TABLE journal (format INTEGER NOT NULL, case_key TEXT NOT NULL, case_name TEXT NOT NULL);
+CREATE TABLE journal (format INTEGER NOT NULL, inputs TEXT NOT NULL, case_name TEXT NOT NULL);
 CREATE TABLE bisections (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, inputs TEXT NOT NULL, started TEXT NOT NULL, result TEXT);
 CREATE TABLE experiments (
@@ -72,15 +73,19 @@ class Journal:
         self._database, self._lock, self._bisection = database, lock, bisection
 
     @classmethod
-    def open(cls, folder: Path, *, case_key: str, case_name: str, key: str, inputs: Mapping[str, Any], started: str) -> Journal:
+    def open(
+        cls, folder: Path, *, case_inputs: Mapping[str, Any], case_name: str, key: str, inputs: Mapping[str, Any], started: str
+    ) -> Journal:
         """Open or make the journal in a case directory and take it over for writing.
 
         Parameters
         ----------
         folder : Path
             The case directory, made when missing.
-        case_key, case_name : str
-            What the case is; a journal of another case is refused.
+        case_inputs : mapping
+            What the case is, JSON; a journal of another case is refused.
+        case_name : str
+            For messages.
         key : str
             Which bisection of the case (its strategy and settings); continued if it is there.
         inputs : mapping
@@ -107,7 +112,7 @@ class Journal:
                 ) from None
         try:
             with _translated(path):
-                database = _connect(path, case_key, case_name)
+                database = _connect(path, case_inputs, case_name)
                 bisection = _bisection(database, key, json.dumps(inputs, sort_keys=True), started)
         except BaseException:
             lock.release()
@@ -170,7 +175,7 @@ class Journal:
             return int(self._database.execute(statement, values).lastrowid or 0)
 
 
-def read_journal(folder: Path, *, case_key: str, case_name: str, key: str) -> tuple[str, list[Entry]]:
+def read_journal(folder: Path, *, case_inputs: Mapping[str, Any], case_name: str, key: str) -> tuple[str, list[Entry]]:
     """Return start time and experiments of a bisection without taking its journal over, while it runs or later.
 
     Raises
@@ -185,11 +190,11 @@ def read_journal(folder: Path, *, case_key: str, case_name: str, key: str) -> tu
         _translated(path),
         contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as database,
     ):
-        _check_owner(path, database.execute("SELECT format, case_key, case_name FROM journal").fetchone(), case_key, case_name)
+        _check_owner(path, database.execute("SELECT format, inputs, case_name FROM journal").fetchone(), case_inputs, case_name)
         found = database.execute("SELECT id, started FROM bisections WHERE key = ?", (key,)).fetchone()
         if found is None:
             raise JournalError(
-                f"journal: expected a bisection with this strategy in {path}, found none; give the --strategy it was run with"
+                f"journal: expected a bisection with this strategy in {path}, found none; give its --strategy and settings"
             )
         return str(found[1]), _entries(database, int(found[0]), folder)
 
@@ -221,17 +226,26 @@ def _entries(database: sqlite3.Connection, bisection: int, folder: Path) -> list
     ]
 
 
-def _check_owner(path: Path, found: tuple[Any, ...] | None, case_key: str, case_name: str) -> None:
+def _check_owner(path: Path, found: tuple[Any, ...] | None, case_inputs: Mapping[str, Any], case_name: str) -> None:
     if found is None or found[0] != FORMAT:
         raise JournalError(f"journal: expected format {FORMAT}, {path} has {found[0] if found else None}; give another --output")
-    if found[1] != case_key:
+    theirs, ours = json.loads(found[1]), json.loads(json.dumps(case_inputs))
+    differ = [
+        f"{name} (now {_short(ours[name])}, was {_short(theirs.get(name))})" for name in ours if theirs.get(name) != ours[name]
+    ]
+    if differ:
         raise JournalError(
-            f"journal: expected the journal of case {case_name!r}, {path} is of case {found[2]!r} with other inputs; "
-            "give another --output, or remove that folder"
+            f"journal: expected the journal of case {case_name!r}, {path} is of case {found[2]!r} with other inputs: "
+            f"{', '.join(differ)}; give another --output, remove that folder, or give the old inputs by name"
         )
 
 
-def _connect(path: Path, case_key: str, case_name: str) -> sqlite3.Connection:
+def _short(value: Any) -> str:
+    """Return an input for a message; hashes are cut."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,52}\b", r"\1", str(value))
+
+
+def _connect(path: Path, case_inputs: Mapping[str, Any], case_name: str) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=10)
     try:
         database.execute("PRAGMA journal_mode = WAL")
@@ -241,8 +255,8 @@ def _connect(path: Path, case_key: str, case_name: str) -> sqlite3.Connection:
             if not database.execute("SELECT name FROM sqlite_master WHERE name = 'journal'").fetchone():
                 for statement in _SCHEMA.split(";"):
                     database.execute(statement)
-                database.execute("INSERT INTO journal VALUES (?, ?, ?)", (FORMAT, case_key, case_name))
-        _check_owner(path, database.execute("SELECT format, case_key, case_name FROM journal").fetchone(), case_key, case_name)
+                database.execute("INSERT INTO journal VALUES (?, ?, ?)", (FORMAT, json.dumps(case_inputs), case_name))
+        _check_owner(path, database.execute("SELECT format, inputs, case_name FROM journal").fetchone(), case_inputs, case_name)
     except BaseException:
         database.close()
         raise

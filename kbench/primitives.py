@@ -21,7 +21,7 @@ from kbench.bisection.view import view
 from kbench.errors import InputError
 from kbench.host import storage, usable_cores
 from kbench.kernels import Builder, Store, compile_tree
-from kbench.kernels.builder import image_of, toolchain
+from kbench.kernels.builder import image_of
 from kbench.machines import Machine, accelerator
 from kbench.machines import boot as boot_image
 from kbench.progress import Progress
@@ -29,7 +29,7 @@ from kbench.records import BisectionView, KernelImage, MachineSpec, Target
 from kbench.repository import Repository
 from kbench.runs import RunSet
 from kbench.runs import repro as run_reproducer
-from kbench.targets import TARGETS
+from kbench.targets import REPRODUCER_CHECKS, TARGETS
 
 
 def build(
@@ -59,7 +59,7 @@ def build(
         if target not in TARGETS:
             raise InputError(f"build: expected a target of {', '.join(sorted(TARGETS))}, seen {target!r}; or pass a Target")
         target = TARGETS[target]
-    content = _text(config) if config is not None else None
+    content = _text(config, "config") if config is not None else None
     folder, at, revision = str(source).rpartition("@")
     with Progress(f"building {source}"):
         if at and not Path(source).is_dir():
@@ -74,7 +74,7 @@ def build(
                 f"build: expected REPOSITORY@REVISION, as this target builds in the source tree and {tree} is yours; add @HEAD"
             )
         store = Store()
-        with store.slot(f"folder {tree} {target.build} {toolchain()}") as slot:
+        with store.slot(f"folder {tree}") as slot:
             entry = compile_tree(tree, slot, target, config=content, store=store, jobs=jobs or usable_cores())
         return image_of(store, target, entry, commit=None, cached=False)
 
@@ -106,6 +106,9 @@ def repro(
 
     See `kbench.runs.repro` for the arguments and errors.
     """
+    check = REPRODUCER_CHECKS.get(kernel.target.name)
+    if check and reproducer is not None and Path(reproducer).is_file():
+        check(_text(reproducer, "reproducer"))
     with Progress("running the reproducer", total=runs) as progress:
         return run_reproducer(kernel, reproducer, runs=runs, jobs=jobs, consoles=consoles, on_run=lambda *_: progress.step())
 
@@ -270,12 +273,12 @@ def _headline(bisection: Bisection) -> str:
     return f"{step.stage} {step.commit[:12]}: {done}" + (f", {left} candidates left" if left is not None else "")
 
 
-def _text(path: Path | str) -> str:
+def _text(path: Path | str, what: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(
-            f"build: expected a config at {path}, {(error.strerror or str(error)).lower()}; check the path"
+            f"kbench: expected a {what} at {path}, {(error.strerror or str(error)).lower()}; check the path"
         ) from error
 
 

@@ -84,6 +84,8 @@ class MachineSpec:
     timeout_s: float = 300.0  # wall clock of a whole run
     memory_mib: int = 64
     kvm: bool = True  # may use KVM, once it has been seen to run a guest
+    linux_crashes: bool = True  # lines that begin a crash report in Linux's form are crashes
+    boot_failure: str = "skip"  # a kernel that does not boot cannot be tested; "crash": not booting is the bug
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Step:
 
     commit: str  # 40 hex digits
     subject: str  # first line of the commit's message
-    stage: str  # "original", "release v1.0", "head", "bisect" or "parent"
+    stage: str  # "original", "release v1.0", "head", "merge base", "bisect" or "parent"
     verdict: Verdict | None  # None: built only, or still running
     runs: tuple[Run, ...]
     planned_runs: int = 0  # runs asked for; more than len(runs) while it is running

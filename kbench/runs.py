@@ -22,6 +22,7 @@ from kbench.crash.titles import clean
 from kbench.errors import InputError, LostMachineError, ReproducerError
 from kbench.host import storage, usable_cores
 from kbench.machines import Ending, MachineRun, accelerator, machine_loop, run_machine
+from kbench.machines.watch import CRASH_LINE
 from kbench.records import KernelImage, MachineSpec, Outcome, Run, count_outcomes, count_titles
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ SILENT_TITLES = {
     Ending.SHUTDOWN: "lost connection to test machine",
     Ending.TIMED_OUT: "test machine timed out",
 }
+NEVER = r"(?!)"  # a pattern that matches nothing
 MAX_TITLE = 120  # characters
 LONGEST_LINE = 4096  # characters a case's pattern looks at, so that a costly one ends
 
@@ -189,7 +191,14 @@ async def run_once(kernel: KernelImage, *, reproducer: Path | None, console: Pat
     lost: LostMachineError | None = None
     for _ in range(1 + RETRIES):
         try:
-            shown = await run_machine(spec, kernel, reproducer=reproducer, console=console, accelerator=accelerator)
+            shown = await run_machine(
+                spec,
+                kernel,
+                reproducer=reproducer,
+                console=console,
+                accelerator=accelerator,
+                crash_pattern=CRASH_LINE if spec.linux_crashes else NEVER,
+            )
         except LostMachineError as error:
             lost = error
             continue
@@ -209,7 +218,10 @@ def judge(shown: MachineRun, spec: MachineSpec) -> tuple[Outcome, str]:
             return Outcome.CRASHED, crash_title(shown, spec)
         case Ending.NOT_BOOTED:
             report = crash.parse(shown.text)
-            return Outcome.BOOT_FAILED, report.title if report else shown.detail
+            title = report.title if report else shown.detail
+            if spec.boot_failure == "crash":  # the last line differs from run to run; the bug is one
+                return Outcome.CRASHED, report.title if report else "boot failed"
+            return Outcome.BOOT_FAILED, title
         case Ending.TEST_FAILED:
             return Outcome.TEST_FAILED, shown.detail.strip()[:MAX_TITLE]
         case Ending.DONE:
@@ -231,5 +243,5 @@ def crash_title(shown: MachineRun, spec: MachineSpec) -> str:
         if found and "title" in pattern.groupindex and found["title"]:
             return clean(found["title"])
         line = found.string if found else ""
-    report = crash.parse(shown.text)
+    report = crash.parse(shown.text) if spec.linux_crashes else None
     return report.title if report else clean(line or shown.detail)

@@ -65,12 +65,20 @@ def test_overrides_win_and_empty_ones_do_not(tmp_path: Path) -> None:
         ("repository = 'r'\nbad = 'b'\ntarget = 'vax'", "'vax'"),
         ("repository = 'r'\nbad = 'b'\nbuild = 'make'", "missing image, qemu"),
         (OWN + "done = '('", "regular expression"),
+        (OWN.replace('image = "kernel.elf"', 'image = "../kernel.elf"'), "'../kernel.elf'"),
+        (OWN + 'config = "a\\u0000b"', "NUL"),
+        (OWN.replace("build = ", "build = [[]]\nname = "), "empty"),
+        (OWN + "runs = 99999999999999999999", "'runs'"),
+        (OWN.replace('"repo"', '"~nosuchuser/x"') + "reproducer = '~nosuchuser/y'", "nosuchuser"),
+        (OWN + "boot_failure = 'maybe'", "'boot_failure'"),
         (OWN.replace("'CFLAGS", "CFLAGS"), "quotes"),
     ],
 )
 def test_bad_cases_have_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(CaseError) as caught:
-        load_case(write(tmp_path, text)).resolve()
+        found = load_case(write(tmp_path, text))
+        found.resolve()
+        found.check_reproducer()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
@@ -93,3 +101,18 @@ def test_missing_inputs(tmp_path: Path) -> None:
     (tmp_path / "repro.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(ReproducerError, match="binary"):
         load_case(tmp_path, reproducer="repro.txt").check_reproducer()
+
+
+def test_runs_a_strategy_can_judge(tmp_path: Path) -> None:
+    load_case(write(tmp_path, OWN), strategy="git", runs=1).check_runs()
+    with pytest.raises(CaseError, match="runs = 2 or more"):
+        load_case(write(tmp_path, OWN), strategy="syzkaller", runs=1).check_runs()
+
+
+def test_strange_files(tmp_path: Path) -> None:
+    with pytest.raises(CaseError):
+        load_case("/dev/zero")
+    with pytest.raises(CaseError):
+        load_case(tmp_path / ("x" * 300))
+    with pytest.raises(CaseError, match="expected TOML"):
+        load_case(write(tmp_path, "a = " + "[" * 100_000))

@@ -20,7 +20,9 @@ COMMIT = "ab" * 20
 
 
 def opened(folder: Path, *, case: str = "case", key: str = "git") -> Journal:
-    return Journal.open(folder, case_key=case, case_name="demo", key=key, inputs={}, started="2026-01-01T00:00:00+00:00")
+    return Journal.open(
+        folder, case_inputs={"bad": case}, case_name="demo", key=key, inputs={}, started="2026-01-01T00:00:00+00:00"
+    )
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
@@ -37,7 +39,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
         assert (entry.test_s, entry.complete, entry.runs, entry.stage) == (1.25, False, 20, "original")
         journal.complete(entry.id)
         assert journal.entries()[0].complete
-    assert read_journal(tmp_path, case_key="case", case_name="demo", key="git")[1] != []
+    assert read_journal(tmp_path, case_inputs={"bad": "case"}, case_name="demo", key="git")[1] != []
 
 
 def test_a_run_is_written_once(tmp_path: Path) -> None:
@@ -73,11 +75,11 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 def test_a_reader_needs_no_lock(tmp_path: Path) -> None:
     with opened(tmp_path) as journal:
         journal.ask(0, COMMIT, 20, "original")
-        assert len(read_journal(tmp_path, case_key="case", case_name="demo", key="git")[1]) == 1
+        assert len(read_journal(tmp_path, case_inputs={"bad": "case"}, case_name="demo", key="git")[1]) == 1
     with pytest.raises(JournalError, match="found none"):
-        read_journal(tmp_path / "elsewhere", case_key="case", case_name="demo", key="git")
+        read_journal(tmp_path / "elsewhere", case_inputs={"bad": "case"}, case_name="demo", key="git")
     with pytest.raises(JournalError, match="--strategy"):
-        read_journal(tmp_path, case_key="case", case_name="demo", key="syzkaller")
+        read_journal(tmp_path, case_inputs={"bad": "case"}, case_name="demo", key="syzkaller")
 
 
 def test_rubbish_and_no_permission(tmp_path: Path) -> None:
@@ -95,7 +97,8 @@ def test_killed_writer_loses_nothing_written(tmp_path: Path) -> None:
         from pathlib import Path
         from kbench.journal import Journal
         from kbench.records import Outcome, Run
-        journal = Journal.open(Path({str(tmp_path)!r}), case_key="case", case_name="demo", key="git", inputs={{}}, started="")
+        given = dict(case_inputs={{"bad": "case"}}, case_name="demo", key="git", inputs={{}}, started="")
+        journal = Journal.open(Path({str(tmp_path)!r}), **given)
         first = journal.ask(0, "{COMMIT}", 1000, "original")
         for n in range(1000):
             journal.ran(first, n, Run(Outcome.OK), 0.1)

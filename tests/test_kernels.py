@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kbench.errors import BuildError, CaseError, MachineLacksError
+from kbench.errors import BuildError, MachineLacksError
 from kbench.kernels import Builder, Store, compile_tree, signature
 from kbench.kernels.make import OUTPUT_CAP_BYTES, compiled_files, dependencies, root_cause, run_commands
 from kbench.records import BuildSpec, KernelImage, Target
@@ -101,6 +101,14 @@ def test_a_users_folder_and_revisions_do_not_mix(source: Source, tmp_path: Path)
             assert source.build(0).path.read_text() == "head\nbody 0\n"
 
 
+def test_damaged_object_is_built_again(source: Source) -> None:
+    first = source.build(0)
+    first.path.chmod(0o644)
+    first.path.write_text("half")
+    again = source.build(0)
+    assert (again.cached, again.path.read_text()) == (False, "head\nbody 0\n")
+
+
 def test_renamed_output_is_not_mistaken(tmp_path: Path) -> None:
     source = Source(tmp_path, {}, {"Makefile": MAKEFILE.replace("kernel.bin", "other.bin")})
     source.build(0)
@@ -109,7 +117,7 @@ def test_renamed_output_is_not_mistaken(tmp_path: Path) -> None:
 
 
 def test_image_outside_is_refused(source: Source) -> None:
-    with pytest.raises(CaseError, match="leads out"):
+    with pytest.raises(BuildError, match="leads out"):
         source.build(0, target("make -s O={build_dir}", image="../../../../etc/passwd"))
 
 

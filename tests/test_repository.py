@@ -387,3 +387,14 @@ def test_submodules_are_left_alone(tmp_path: Path) -> None:
     with Repository(path).worktree(tmp_path / "tree") as worktree:
         worktree.checkout("master", clean=True)
         assert list((tmp_path / "tree" / "sub").iterdir()) == []
+
+
+def test_worktrees_of_the_user_are_left_alone(forked: tuple[Repository, list[str]], tmp_path: Path) -> None:
+    """A worktree whose disk is not plugged in is missing, not dead."""
+    repository, names = forked
+    git(repository.path, "worktree", "add", "-q", "--detach", str(tmp_path / "usb"), names[0])
+    (tmp_path / "usb").rename(tmp_path / "unplugged")
+    with repository.worktree(tmp_path / "ours") as worktree:
+        worktree.checkout(names[1])
+    (tmp_path / "unplugged").rename(tmp_path / "usb")
+    assert git(tmp_path / "usb", "rev-parse", "HEAD").strip() == names[0]

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import kbench
 from kbench.errors import InputError, ReproducerError
 from kbench.machines import Ending, MachineRun
 from kbench.records import MachineSpec, Outcome, Run
-from kbench.runs import RunSet, judge
+from kbench.runs import RunSet, judge, repro
 
 SPEC = MachineSpec(("qemu-system-i386",), booted="^up", done="^done")
 CONSOLES = Path(__file__).parent / "data" / "console"
@@ -59,6 +58,18 @@ def test_boot_failure_names_its_crash() -> None:
     assert judge(shown(Ending.NOT_BOOTED, text), SPEC) == (Outcome.BOOT_FAILED, "kernel panic: VFS: Unable to mount root fs")
 
 
+def test_not_booting_can_be_the_bug() -> None:
+    spec = replace(SPEC, boot_failure="crash")
+    assert judge(shown(Ending.NOT_BOOTED, "noise 17"), spec) == (Outcome.CRASHED, "boot failed")
+
+
+def test_linux_words_can_be_switched_off() -> None:
+    spec = replace(SPEC, linux_crashes=False, crashed="^oh no.*")
+    assert (
+        judge(shown(Ending.CRASHED, "WARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2\noh no, it broke\n"), spec)[1] == "oh no, it broke"
+    )
+
+
 def test_run_set_says_what_happened() -> None:
     runs = RunSet((Run(Outcome.OK),) * 13 + (Run(Outcome.CRASHED, "WARNING in <f>"),) * 7 + (Run(Outcome.INFRA, "lost"),))
     assert (runs.rate.k, runs.rate.n) == (7, 20), "what broke by itself says nothing"
@@ -69,6 +80,6 @@ def test_run_set_says_what_happened() -> None:
 
 def test_wrong_arguments(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1 run or more"):
-        kbench.repro(None, runs=0)  # type: ignore[arg-type]  # not looked at
+        repro(None, runs=0)  # type: ignore[arg-type]  # not looked at
     with pytest.raises(ReproducerError, match="gone"):
-        kbench.repro(None, tmp_path / "gone")  # type: ignore[arg-type]
+        repro(None, tmp_path / "gone")  # type: ignore[arg-type]

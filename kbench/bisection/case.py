@@ -17,11 +17,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from kbench.errors import CaseError, ReproducerError
+from kbench.evidence import SYZKALLER_RULE
 from kbench.records import BuildSpec, MachineSpec, Target
 from kbench.targets import REPRODUCER_CHECKS, TARGETS
 
 _Seconds = Annotated[float, msgspec.Meta(gt=0)]
-_Count = Annotated[int, msgspec.Meta(ge=1)]
+_Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 _Words = str | list[str]
 #: A reproducer or config larger than this is no such thing.
 MAX_INPUT_BYTES = 1 << 20
@@ -60,6 +61,8 @@ class Case:
     silence_s: _Seconds | None = None
     timeout_s: _Seconds | None = None
     kvm: bool | None = None  # false: never use KVM
+    linux_crashes: bool | None = None  # false: only `crashed` says what a crash is
+    boot_failure: Literal["skip", "crash"] | None = None  # crash: that it does not boot is the bug
 
     strategy: str = "syzkaller"
     confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.95
@@ -78,7 +81,10 @@ class Case:
 
     def path(self, name: str) -> Path:
         """Return a path of the case, relative ones taken from the case file's folder."""
-        return self.folder / Path(name).expanduser()
+        try:
+            return self.folder / Path(name).expanduser()
+        except RuntimeError as error:
+            raise CaseError(f"case: expected a path, {name!r} names no user's folder; write it out") from error
 
     def read(self, key: str) -> bytes | None:
         """Return the content of the file a key names, None when the key is not given."""
@@ -129,14 +135,29 @@ class Case:
                     "test_failed",
                     "boot_timeout_s",
                     "silence_s",
+                    "linux_crashes",
+                    "boot_failure",
                     "timeout_s",
                     "kvm",
                 )
             },
         )
+        for name in filter(None, (self.image, self.symbols)):
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise CaseError(
+                    f"case: expected `image` and `symbols` below the build folder, {name!r} is not; give a relative path"
+                )
         for name in ("booted", "done", "crashed", "test_failed"):
             _check_pattern(name, getattr(machine, name))
         return replace(base, build=build, machine=machine)
+
+    def check_runs(self) -> None:
+        """Raise CaseError when the strategy's verdict rule can never find so few runs bad."""
+        if self.strategy == "syzkaller" and self.runs is not None and self.runs < SYZKALLER_RULE.min_crashes:
+            raise CaseError(
+                f"case: expected runs = {SYZKALLER_RULE.min_crashes} or more with 'syzkaller', which calls no single crash bad, "
+                f"got {self.runs}; raise runs or choose strategy 'git'"
+            )
 
     def check_reproducer(self) -> bytes | None:
         """Return the reproducer's content; raise ReproducerError when it cannot be what the target takes."""
@@ -191,16 +212,18 @@ def load_case(path: Path | str, **overrides: Any) -> Case:
     CaseError
         No such file, no TOML, an unknown key (the nearest known one is named) or a value of the wrong type.
     """
+    if not isinstance(path, str | Path):
+        raise CaseError(f"case: expected a path, got {path!r}; give the case file")
     path = Path(path)
-    if path.is_dir():
-        path = path / "case.toml"
     try:
-        keys = tomllib.loads(path.read_text(encoding="utf-8"))
+        path = path / "case.toml" if path.is_dir() else path
+        with path.open("rb") as file:
+            keys = tomllib.loads(file.read(MAX_INPUT_BYTES).decode())
     except OSError as error:
         raise CaseError(
             f"case: expected a case file at {path}, {(error.strerror or str(error)).lower()}; `kbench lab create` makes one"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CaseError(f"case: expected TOML in {path}, {error}; correct that line") from error
     return make_case(
         keys | {key: value for key, value in overrides.items() if value not in (None, "")},
@@ -218,6 +241,8 @@ def make_case(keys: Mapping[str, Any], *, folder: Path, where: str = "the case",
             near = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(known)
             raise CaseError(f"case: expected known keys in {where}, seen {key!r}; {hint}")
+    if "\0" in repr(keys).replace("\\x00", "\0"):
+        raise CaseError(f"case: expected text in {where}, seen a NUL character; remove it")
     try:
         case = msgspec.convert(dict(keys), Case)
     except msgspec.ValidationError as error:
@@ -246,7 +271,10 @@ def _override(spec: Any, **values: Any) -> Any:
 
 
 def _commands(build: str | list[_Words]) -> tuple[tuple[str, ...], ...]:
-    return tuple(_split("build", command) for command in ([build] if isinstance(build, str) else build))
+    commands = tuple(_split("build", command) for command in ([build] if isinstance(build, str) else build))
+    if not all(commands):
+        raise CaseError(f"case: expected commands at 'build', one of {build!r} is empty; remove it")
+    return commands
 
 
 def _split(key: str, command: _Words) -> tuple[str, ...]:

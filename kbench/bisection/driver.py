@@ -114,7 +114,7 @@ class Bisection:
             self._laboratory.check()
             with Journal.open(
                 self.output,
-                case_key=self.plan.case_key(),
+                case_inputs=self.plan.case_inputs(),
                 case_name=self.case.name,
                 key=self.plan.key(),
                 inputs=self.plan.settings(),
@@ -139,7 +139,9 @@ class Bisection:
         JournalError
             There is none of this bisection.
         """
-        started, entries = read_journal(self.output, case_key=self.plan.case_key(), case_name=self.case.name, key=self.plan.key())
+        started, entries = read_journal(
+            self.output, case_inputs=self.plan.case_inputs(), case_name=self.case.name, key=self.plan.key()
+        )
         self.started = started
         written = iter(entries)
         try:
@@ -325,7 +327,7 @@ class Bisection:
             outcome=found.outcome or "budget spent",
             culprit=culprit,
             culprit_subject=self._subjects[culprit] if culprit else "",
-            confidence=found.confidence,
+            confidence=found.confidence if culprit else None,
             candidates=tuple((self.plan.hash(commit), float(p)) for commit, p in found.candidates[:MAX_CANDIDATES]),
             n_candidates=len(found.candidates),
             noop=noop,

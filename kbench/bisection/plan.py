@@ -37,8 +37,9 @@ class Plan:
     @property
     def ends(self) -> list[tuple[int, str]]:
         """The given ends as (commit, stage), in the order they are checked."""
-        others = [(self.bad, "head")] if self.fix else [(good, "good end") for good in self.good]
-        return [(self.original, "original"), *others]
+        if self.fix:
+            return [(self.original, "original"), (self.bad, "head")]
+        return [(self.original, "original"), *((good, f"release {name}") for good, name in zip(self.good, self.case.good_ends))]
 
     @property
     def n_candidates(self) -> int:
@@ -55,34 +56,32 @@ class Plan:
         """Return the 40 hex digits of a commit."""
         return str(self.history.commits[commit])
 
-    def case_key(self) -> str:
-        """Return what makes this case itself, wherever its folder lies: a journal with another key is another case's."""
-        inputs = [self.reproducer, self.config]
-        return _digest(
-            kind=self.case.kind,
-            original=self.hash(self.original),
-            bad=self.hash(self.bad),
-            good=sorted(map(self.hash, self.good)),
-            inputs=[hashlib.sha256(content).hexdigest() if content is not None else None for content in inputs],
-            target=repr(self.target),
-        )
+    def case_inputs(self) -> dict[str, Any]:
+        """Return what makes this case itself, wherever its folder lies: a journal with other inputs is another case's."""
+        return {
+            "kind": self.case.kind,
+            "bad": self.hash(self.bad),
+            "good": sorted(map(self.hash, self.good)),
+            "reproducer": None if self.reproducer is None else hashlib.sha256(self.reproducer).hexdigest(),
+            "config": None if self.config is None else hashlib.sha256(self.config).hexdigest(),
+        }
 
     def settings(self) -> dict[str, Any]:
-        """Return what makes a bisection of this case another one: strategy and its settings."""
+        """Return what makes a bisection of this case another one; patience (time limits) and speed (KVM, jobs) do not."""
+        build, machine = self.target.build, self.target.machine
         return {
             "strategy": self.case.strategy,
             "confidence": self.case.confidence,
             "runs": self.case.runs,
             "tags": [[name, self.hash(index)] for name, index in self.tags],
+            "build": [build.commands, build.image, build.symbols, build.config, build.clean, sorted(build.env.items())],
+            "machine": [machine.argv, machine.cmdline, machine.memory_mib, machine.boot_failure, machine.linux_crashes],
+            "patterns": [machine.booted, machine.done, machine.crashed, machine.test_failed],
         }
 
     def key(self) -> str:
         """Return the key of the bisection within its case."""
-        return _digest(**self.settings())
-
-
-def _digest(**values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode()).hexdigest()
 
 
 def make_plan(case: Case, repository: Repository) -> Plan:
@@ -94,6 +93,7 @@ def make_plan(case: Case, repository: Repository) -> Plan:
         A revision git does not have, a good end that is not an ancestor, no release tag to walk back to, a bad file.
     """
     target = case.resolve()
+    case.check_runs()
     files = case.check_reproducer(), case.read("config")
     crashing = repository.resolve(case.bad)
     ends = [repository.resolve(name) for name in case.good_ends]

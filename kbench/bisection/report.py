@@ -101,7 +101,7 @@ def _ends(bisection: Bisection) -> tuple[str, str] | None:
 
 
 def _oldest_subject(bisection: Bisection) -> str:
-    return next((step.subject for step in reversed(bisection.steps) if step.stage.startswith(("release", "good end"))), "")
+    return next((step.subject for step in reversed(bisection.steps) if step.stage.startswith("release ")), "")
 
 
 def _go_time(started: str) -> str:

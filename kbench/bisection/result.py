@@ -17,7 +17,7 @@ class BisectionResult:
     outcome: str  # "culprit", "inconclusive", "not reproduced", "older than range", "not in range", "budget spent"
     culprit: str | None  # 40 hex digits
     culprit_subject: str
-    confidence: float
+    confidence: float | None  # P(the culprit is the true one); None without a culprit
     candidates: tuple[tuple[str, float], ...]  # (commit, probability), most probable first, 100 at most
     n_candidates: int
     noop: bool | None  # culprit and parent are one kernel; None: not compared

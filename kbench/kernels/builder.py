@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from kbench.errors import BuildError, CaseError
+from kbench.errors import BuildError
 from kbench.host import storage, usable_cores
 from kbench.kernels.make import compiled_files, run_commands
 from kbench.kernels.signature import ELF_MAGIC, signature
@@ -41,6 +41,8 @@ FIXED = {
 #: What a make or git around us would hand down to a build that is none of their business.
 NOT_INHERITED = (
     "MAKEFLAGS",
+    "GNUMAKEFLAGS",
+    "MAKEFILES",
     "MFLAGS",
     "MAKELEVEL",
     "MAKEOVERRIDES",
@@ -164,8 +166,7 @@ class Builder:
 
     def _compile(self, commit: str) -> dict[str, Any]:
         if self._place is None:
-            owner = f"revisions of {self._repository.path.resolve()} {self._target.build} {toolchain()}"
-            slot = self._held.enter_context(self._store.slot(owner))
+            slot = self._held.enter_context(self._store.slot(f"revisions of {self._repository.path.resolve()}"))
             self._place = slot, self._held.enter_context(self._repository.worktree(slot.tree, keep=True))
         slot, worktree = self._place
         with storage("build", slot.path):
@@ -176,7 +177,7 @@ class Builder:
 def compile_tree(source_tree: Path, slot: Slot, target: Target, *, config: str | None, store: Store, jobs: int) -> dict[str, Any]:
     """Build a source tree in a slot and return the store's entry of it; see `Builder` for the arguments."""
     spec, started = target.build, time.monotonic()
-    slot.prepare(clean=spec.clean)
+    slot.prepare(clean=spec.clean, made_by=Store.key(spec=repr(spec), toolchain=toolchain()))
     with storage("build", slot.path):
         if spec.config is not None:
             _set_config(slot.build_dir / spec.config, config)
@@ -240,10 +241,12 @@ def _set_config(path: Path, config: str | None) -> None:
 
 
 def _inside(base: Path, name: str) -> Path:
-    """Return the path of a file below a folder; CaseError when the name, or a link, leads out of it."""
+    """Return the path of a file below a folder; BuildError when the name, or a link, leads out of it."""
     path = (base / name).resolve()
     if not path.is_relative_to(base.resolve()):
-        raise CaseError(f"case: expected `image` and `symbols` below the build folder, {name!r} leads out; give a relative path")
+        raise BuildError(
+            f"build: expected {name} below {base.name}, it leads out; make it a file there", log="", file="", timed_out=False
+        )
     return path
 
 

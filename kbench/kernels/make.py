@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,12 +20,11 @@ from pathlib import Path
 from kbench.errors import BuildError, MachineLacksError, StorageError
 from kbench.host import leashed, require
 
+#: Less room than this is a full disk; with more, "No space left" is about an image the build fills.
+FULL_BYTES = 32 << 20
 #: A build's output is kept up to this size; what a broken Makefile prints beyond it is dropped from the middle.
 OUTPUT_CAP_BYTES = 1 << 20
 _NO_MEMORY = ("Killed signal terminated program", "Cannot allocate memory", "virtual memory exhausted")
-#: Programs a build may miss; anything else that is not found is the revision's own business.
-TOOLS = ("gcc", "cc", "clang", "ld", "as", "nasm", "bison", "flex", "bc", "perl", "python3", "cpio")
-
 # What names the cause of a failed build, strongest first: a compiler's or linker's own words, then make's.
 _STRONG = (
     ": error: ", ": fatal error: ", "Error: ", "ERROR: ", ": undefined reference to", ": multiple definition of",
@@ -76,7 +77,7 @@ def run_commands(
                 timed_out=True,
             )
         if code != 0:
-            _blame_machine(text)
+            _blame_machine(text, cwd)
             line, file = root_cause(text)
             if interrupted and code > 0:
                 interrupted.unlink(missing_ok=True)
@@ -144,18 +145,19 @@ class _Output:
         return bytes(self._head + gap + self._tail).decode("utf-8", "replace")
 
 
-def _blame_machine(output: str) -> None:
+def _blame_machine(output: str, cwd: Path) -> None:
     """Raise when a build failed for reasons that are not the revision's."""
-    if "No space left on device" in output or "Disk quota exceeded" in output:
+    full = any(shutil.disk_usage(place).free < FULL_BYTES for place in (cwd, tempfile.gettempdir()))
+    if "Disk quota exceeded" in output or ("No space left on device" in output and full):
         raise StorageError(
-            "build: expected room for objects, the disk is full; free some, or set KBENCH_CACHE to another disk", log=output
+            "build: expected room for objects, the disk is full; free some, or set KBENCH_CACHE and TMPDIR to another disk",
+            log=output,
         )
     if any(sign in output for sign in _NO_MEMORY):
         raise MachineLacksError("build: expected memory for the compiler, it got none; free some, or lower the jobs", log=output)
-    if missing := _MISSING.search(output):
-        program = Path(missing[1]).name
-        if program in TOOLS:
-            require(program, "build")
+    missing = _MISSING.search(output)
+    if missing and "/" not in missing[1]:
+        require(missing[1], "build")
 
 
 def root_cause(output: str) -> tuple[str, str]:

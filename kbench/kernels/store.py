@@ -50,13 +50,16 @@ class Slot:
         """Present while a build runs: found later, objects may be half-written."""
         return self.path / "interrupted"
 
-    def prepare(self, *, clean: bool) -> None:
-        """Make the folder for objects; empty it when asked to, or when the last build was cut off."""
+    def prepare(self, *, clean: bool, made_by: str) -> None:
+        """Make the folder for objects; empty it when asked to, when the last build was cut off, or was made in another way."""
+        mark = self.path / "made-by"
         with storage("build", self.path):
-            if clean or self.interrupted.exists():
+            other = not mark.is_file() or mark.read_text() != made_by
+            if clean or other or self.interrupted.exists():
                 shutil.rmtree(self.build_dir, ignore_errors=True)
             self.build_dir.mkdir(parents=True, exist_ok=True)
             self.interrupted.touch()
+            mark.write_text(made_by)
 
 
 class Store:
@@ -80,13 +83,23 @@ class Store:
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def find(self, key: str) -> dict[str, Any] | None:
-        """Return what the build came to, None if it was never made or its image is gone."""
+        """Return what the build came to, None if it was never made, or its image is gone or damaged."""
         try:
             entry: dict[str, Any] = json.loads((self.root / "builds" / f"{key}.json").read_text())
         except (OSError, ValueError):
             return None
-        objects = [entry.get(name) for name in ("image", "symbols") if entry.get(name)]
-        return entry if all((self.root / "objects" / str(name)).is_file() for name in objects) else None
+        objects = {str(entry[name]) for name in ("image", "symbols") if entry.get(name)}
+        return entry if all(self._whole(name) for name in objects) else None
+
+    def _whole(self, name: str) -> bool:
+        """Whether an object is there and is what its name says; a damaged one is removed."""
+        try:
+            whole = hashlib.sha256(self.object(name).read_bytes()).hexdigest() == name
+        except OSError:
+            return False
+        if not whole:
+            self.object(name).unlink(missing_ok=True)
+        return whole
 
     def keep(self, key: str, entry: dict[str, Any]) -> None:
         """Write down what a build came to."""
@@ -97,8 +110,8 @@ class Store:
         with storage("store", self.root):
             data = path.read_bytes()
         name = hashlib.sha256(data).hexdigest()
-        if not (target := self.object(name)).is_file():
-            self._write(target, data)
+        if not self._whole(name):
+            self._write(self.object(name), data)
         return name
 
     def object(self, name: str) -> Path:

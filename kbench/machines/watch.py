@@ -49,14 +49,19 @@ SHUTDOWN_REASONS = {
     "guest-reset": (Ending.RESET, "guest reset: triple fault or reboot"),
     "guest-panic": (Ending.PANICKED, "guest panicked"),
 }
-MARKS = {"crashed": Ending.CRASHED, "test_failed": Ending.TEST_FAILED, "done": Ending.DONE}
+MARKS = {
+    "crashed": Ending.CRASHED,
+    "crashed, by the case": Ending.CRASHED,
+    "test_failed": Ending.TEST_FAILED,
+    "done": Ending.DONE,
+}
 RANK = [Ending.CRASHED, Ending.PANICKED, Ending.TEST_FAILED, Ending.DONE]
 
 
 def patterns(spec: MachineSpec, crash_pattern: str) -> dict[str, re.Pattern[str]]:
     """Compile the patterns of `spec` by the names of their fields; raise CaseError for what is no pattern."""
     texts = {"booted": spec.booted, "done": spec.done, "test_failed": spec.test_failed, "prompt": spec.prompt}
-    texts["crashed"] = crash_pattern if spec.crashed is None else f"(?:{crash_pattern})|(?:{spec.crashed})"
+    texts |= {"crashed": crash_pattern, "crashed, by the case": spec.crashed}
     compiled = {}
     for name, text in texts.items():
         if text is not None:

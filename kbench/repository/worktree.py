@@ -21,7 +21,7 @@ class Worktree:
 
     def open(self) -> None:
         """Make the worktree, or take over the one that is there."""
-        self._git.run("worktree", "prune")
+        # No prune: it would also forget a worktree of the user's whose disk is not plugged in.
         self._git.attempt("worktree", "unlock", str(self.path))  # killed while it was added, it stays locked
         if self._usable():
             return
@@ -55,11 +55,10 @@ class Worktree:
             self._git.run("clean", "-xffdq", cwd=self.path)
 
     def remove(self) -> None:
-        """Remove folder and entry; what cannot be removed is left to the next prune."""
+        """Remove folder and entry; an entry that git cannot remove is used again, or left to the user's next prune."""
         status, _, _ = self._git.attempt("worktree", "remove", "--force", "--force", str(self.path))
         if status:
             shutil.rmtree(self.path, ignore_errors=True)
-            self._git.attempt("worktree", "prune")
 
     def _usable(self) -> bool:
         # Is a worktree of this very repository there, with a commit checked out?
