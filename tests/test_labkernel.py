@@ -144,9 +144,7 @@ CRASHES = {
     "NULL": ("BUG: kernel NULL pointer dereference, address: 00000008", r"EIP: lkdtm_null\+0x"),
     "FAULT": ("BUG: unable to handle page fault for address: 6b6b6b6b", r"EIP: lkdtm_fault\+0x"),
     "GPF": ("general protection fault: 0000", r"EIP: lkdtm_gpf\+0x"),
-    "DIVIDE": ("divide error: 0000", r"EIP: lkdtm_divide\+0x"),
     "READ_AFTER_FREE": (r"BUG: KASAN: use-after-free in lkdtm_read_after_free\+0x", "Read of size 4", "Freed by task"),
-    "WRITE_AFTER_FREE": (r"BUG: KASAN: use-after-free in lkdtm_write_after_free\+0x", "Write of size 4", "Freed by task"),
     "OUT_OF_BOUNDS": (r"BUG: KASAN: slab-out-of-bounds in lkdtm_out_of_bounds\+0x", "Write of size 1", "Allocated by task"),
     "DOUBLE_FREE": (r"BUG: KASAN: double-free in lkdtm_double_free\+0x", "Freed by task"),
     "HUNG_TASK": (r"INFO: task repro:\d+ blocked for more than 1 seconds", r"lkdtm_hung_task\+0x"),
@@ -179,12 +177,11 @@ ABUSE = {
         "^ -24\n -24\n -24$",
     ),
     "memory": (
-        "".join(f'fd = open("/tmp/{i}", 1)\nrepeat 16 {{\n  x = write(fd, buf, 4096)\n}}\nclose(fd)\n' for i in range(150))
-        + "print(x)\n",
+        "".join(f'f = open("/{i}", 1)\nx = write(f, buf, 1)\nclose(f)\n' for i in range(1300)) + "print(x)\n",
         "^ -(9|12)$",
     ),
     "pointers": (
-        'a = open(0, 1)\nprint(a)\na = write(0, 0x403fffff, 2)\nprint(a)\na = read(0, -1, 9)\nprint(a)\n',
+        "a = open(0, 1)\nprint(a)\na = write(0, 0x403fffff, 2)\nprint(a)\na = read(0, -1, 9)\nprint(a)\n",
         "^ -14\n -14\n -14$",
     ),
     "a thread that crashes": ("clone(1, 2)\n", r"traps: repro\[\d+\] page fault ip:1"),
@@ -233,13 +230,13 @@ def test_builds_what_a_change_needs(tree: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     everything = build(tree, out)
     assert build(tree, out) == []
-    with changed(tree / "fs" / "pipe.c", "BUFFER_SIZE 240u", "BUFFER_SIZE 120u"):
+    with changed(tree / "fs" / "pipe.c", "PIPE_SIZE 2048", "PIPE_SIZE 1024"):
         assert build(tree, out) == ["fs/pipe.c"]
     with changed(tree / "include" / "fs.h", "NR_OPEN 32", "NR_OPEN 16"):
         rebuilt = build(tree, out)
         assert {"fs/file.c", "fs/ramfs.c", "arch/x86/console.c"} <= set(rebuilt) < set(everything)
     (tree / "include" / "extra.h").write_text("#define EXTRA 1\n")
-    with changed(tree / "fs" / "pipe.c", '#include "mm.h"', '#include "mm.h"\n#include "extra.h"'):
+    with changed(tree / "fs" / "pipe.c", '#include "fs.h"', '#include "fs.h"\n#include "extra.h"'):
         assert "fs/pipe.c" in build(tree, out)
     (tree / "include" / "extra.h").unlink()
     assert "fs/pipe.c" in build(tree, out)
@@ -304,7 +301,7 @@ def test_failed_basic_test_is_said(tree: Path, tmp_path: Path) -> None:
 
 
 def test_kernel_stays_small() -> None:
-    """Lines of C code: without blank lines and comments, the user program included, headers not."""
-    text = "\n".join(path.read_text() for path in sorted(SOURCE.rglob("*.c")))
+    """Lines of C: all sources and headers, the user program's too, without blank lines and lines of comment alone."""
+    text = "\n".join(path.read_text() for path in sorted(SOURCE.rglob("*.[ch]")))
     code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     assert sum(bool(line.strip()) for line in code.splitlines()) <= MAX_LINES

@@ -55,7 +55,7 @@ def create(directory: Path | str, *, seed: int, kind: str = "uaf", commits: int 
     seed : int
         Decides everything; the same seed and parameters give the same commits, to the last bit of their hashes.
     kind : str
-        What the bug is, one of KINDS. "race" is flaky by real timing, "rare" by a draw at boot.
+        What the bug is, one of KINDS. "race" is flaky by real timing, "rare" by a draw when the reproducer runs.
     commits : int
         Length of the history, MIN_COMMITS or more.
     rate : float

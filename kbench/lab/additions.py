@@ -21,8 +21,8 @@ def _inline(subject: str, body: str, code: str) -> Patch:
 
 def _function(name: str, body: str, prototype: str, code: str) -> Patch:
     changes = (
-        _before(_STRING, "size_t strlen(const char *s) {", f"{prototype} {{\n{code}}}\n\n"),
-        _before(_KERNEL, "size_t strlen(const char *s);", f"{prototype};\n"),
+        _before(_STRING, "int strcmp(const char *a, const char *b) {", f"{prototype} {{\n{code}}}\n\n"),
+        _before(_KERNEL, "int strcmp(const char *a, const char *b);", f"{prototype};\n"),
     )
     return Patch("string", f"add {name}()", body, changes)
 

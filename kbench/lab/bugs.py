@@ -76,7 +76,10 @@ _RAMFS, _PIPE, _FILE, _DCACHE, _SCHED = "fs/ramfs.c", "fs/pipe.c", "fs/file.c", 
 _NO_FGET = "\tstruct file *file = (u32)fd < NR_OPEN ? descriptors[fd] : NULL;\n\treturn file ? fd_install(file)"
 _SLEEP = "int sys_sleep(u32 n_ticks) { return schedule_timeout(n_ticks), 0; }\n"
 _WARNING_SLEEP = "int sys_sleep(u32 n_ticks) {\n\tWARN_ON(!n_ticks);\n\treturn schedule_timeout(n_ticks), 0;\n}\n"
-_LS_LINE = '\t\t\tprintk("%6u %s\\n", dentry->inode->size, dentry->name);\n'
+_PIPE_WRITE = (
+    "static int pipe_write(struct file *file, char *user, u32 n) {\n\tstruct pipe *pipe = file->private;\n\tu32 done = 0;\n"
+)
+_LS_LINE = '\t\tprintk("%6u %s\\n", dentry->inode->size, dentry->name);\n'
 _NULL = "BUG: unable to handle kernel NULL pointer dereference in"
 _UAF = "KASAN: use-after-free Read in"
 
@@ -110,7 +113,7 @@ _SHARED_DUP = Planting(
         "close() drops one for each, so dup() has to take one.",
         (Change(_FILE, _NO_FGET, "\tstruct file *file = fget(fd);\n\treturn file ? fd_install(file)"),),
     ),
-    title=f"{_UAF} fput",
+    title="KASAN: use-after-free Write in fput",
     functions=("fput",),
     reproducer='log = open("/tmp/log", 1)\ncopy = dup(log)\nclose(log)\nclose(copy)\n',
 )
@@ -119,13 +122,13 @@ _EMPTY_FILE = Planting(
         "dcache",
         "no file should be empty",
         "Whoever makes a file wants to keep something in it. Warn about those that were forgotten, they show in ls().",
-        (Change(_DCACHE, _LS_LINE, "\t\t\tWARN_ON(!dentry->inode->size);\n" + _LS_LINE),),
+        (Change(_DCACHE, _LS_LINE, "\t\tWARN_ON(!dentry->inode->size);\n" + _LS_LINE),),
     ),
     Patch(
         "dcache",
         "empty files are no reason to worry",
         "Lock files are empty for good.",
-        (Change(_DCACHE, "\t\t\tWARN_ON(!dentry->inode->size);\n", ""),),
+        (Change(_DCACHE, "\t\tWARN_ON(!dentry->inode->size);\n", ""),),
     ),
     title="WARNING in dcache_show",
     functions=("dcache_show",),
@@ -153,7 +156,7 @@ _EMPTY_WRITE = Planting(
         "pipe",
         "nobody writes nothing",
         "An empty write is a mistake of the caller; say so instead of taking the lock for nothing.",
-        (Change(_PIPE, "\tint result = 0;\n\tu32 done = 0;\n", "\tint result = 0;\n\tu32 done = 0;\n\tWARN_ON(!n);\n"),),
+        (Change(_PIPE, _PIPE_WRITE, _PIPE_WRITE + "\tWARN_ON(!n);\n"),),
     ),
     Patch(
         "pipe",
@@ -212,12 +215,16 @@ CULPRITS: Mapping[str, Sequence[Planting]] = {
         Planting(
             Patch(
                 "pipe",
-                "warn about buffers that go unread",
-                "A buffer is released when it was read to its end. Make sure that it stays so.",
-                (Change(_PIPE, "\tkfree(buffer->data);\n", "\tWARN_ON(buffer->n);\n\tkfree(buffer->data);\n"),),
+                "warn about bytes that go unread",
+                "A pipe is closed when it was read to its end. Make sure that it stays so.",
+                (
+                    Change(
+                        _PIPE, "\tif (last) kfree(pipe);\n", "\tif (last) WARN_ON(!pipe_empty(pipe));\n\tif (last) kfree(pipe);\n"
+                    ),
+                ),
             ),
-            title="WARNING in pipe_buffer_release",
-            functions=("pipe_buffer_release",),
+            title="WARNING in pipe_release",
+            functions=("pipe_release",),
             reproducer="r, w = pipe()\nwrite(w, buf, 100)\nclose(r)\nclose(w)\n",
         ),
         _EMPTY_FILE,
@@ -231,13 +238,13 @@ CULPRITS: Mapping[str, Sequence[Planting]] = {
                 (
                     Change(
                         _PIPE,
-                        "\t\tresult = pipe->readers ? pipe_buffer_write(pipe, user + done, n - done) : -EPIPE;\n",
-                        "\t\tif (!pipe->readers) return -EPIPE;\n\t\tresult = pipe_buffer_write(pipe, user + done, n - done);\n",
+                        "\twhile (done < n && pipe->readers) {\n",
+                        "\twhile (done < n) {\n\t\tif (!pipe->readers) return -EPIPE;\n",
                     ),
                 ),
             ),
-            title="INFO: task hung in pipe_close_end",
-            functions=("pipe_close_end",),
+            title="INFO: task hung in pipe_release",
+            functions=("pipe_release",),
             reproducer="r, w = pipe()\nclose(r)\nwrite(w, buf, 8)\nclose(w)\n",
         ),
         Planting(
@@ -248,8 +255,8 @@ CULPRITS: Mapping[str, Sequence[Planting]] = {
                 (
                     Change(
                         _RAMFS,
-                        "\tfor (; done < n && pos < MAX_SIZE;",
-                        "\tif (pos >= MAX_SIZE) return -EFBIG;\n\tfor (; done < n && pos < MAX_SIZE;",
+                        "\tif (!inode->data) inode->data = kmalloc(FILE_SIZE);\n",
+                        "\tif (pos >= FILE_SIZE) return -EFBIG;\n\tif (!inode->data) inode->data = kmalloc(FILE_SIZE);\n",
                     ),
                 ),
             ),
@@ -274,8 +281,8 @@ CULPRITS: Mapping[str, Sequence[Planting]] = {
             ),
             title=f"{_UAF} inode_get",
             functions=("inode_get",),
-            reproducer='thread {\n\tfor 200 ticks {\n\t\tunlink("/tmp/shared")\n\t}\n}\n'
-            'for 200 ticks {\n\tfd = open("/tmp/shared", 1)\n\tclose(fd)\n}\nwait()\n',
+            reproducer='thread {\n\tfor 70 ticks {\n\t\tunlink("/tmp/shared")\n\t}\n}\n'
+            'for 70 ticks {\n\tfd = open("/tmp/shared", 1)\n\tclose(fd)\n}\nwait()\n',
         ),
     ),
     "rare": (
@@ -283,18 +290,20 @@ CULPRITS: Mapping[str, Sequence[Planting]] = {
             Patch(
                 "ramfs",
                 "try out keeping the dentry when rename() replaces a file",
-                "The name is there already; let it lead to the other inode, instead of making it again. Only some boots do so, "
-                "drawn by the boot seed; if nobody complains, all will.",
+                "The name is there already; let it lead to the other inode, instead of making it again. Only some calls do so, "
+                "drawn by the clock; if nobody complains, all will.",
                 (
                     Change(
                         _RAMFS,
                         "#define O_TRUNC 2\n",
-                        f"#define O_TRUNC 2\n#define RENAME_REUSES {_RATE}\t/* dentries, per mille of all boots */\n",
+                        f"#define O_TRUNC 2\n#define RENAME_REUSES {_RATE}\t/* dentries, in so many of 1000 calls */\n",
                     ),
                     Change(
                         _RAMFS,
                         "\tif (source == target) return 0;\n",
-                        "\tif (source == target) return 0;\n\tif (target && boot_seed % 1000 < RENAME_REUSES) {\n" + _REUSE,
+                        "\tif (source == target) return 0;\n\tu32 clock;\n"
+                        '\tasm volatile("rdtsc" : "=a"(clock) : : "edx");\n'
+                        "\tif (target && (clock * 0x9e3779b1 >> 8) % 1000 < RENAME_REUSES) {\n" + _REUSE,
                     ),
                 ),
             ),
@@ -327,16 +336,16 @@ NO_BUILD: tuple[Planting, ...] = (
     ),
     Planting(
         Patch(
-            "timer",
+            "syscall",
             "include only what is needed",
-            "sched.h has all that is used here.",
-            (Change("kernel/timer.c", '#include "kernel.h"\n', ""),),
+            "mm.h has all that is used here.",
+            (Change("kernel/syscall.c", '#include "sched.h"\n', ""),),
         ),
         Patch(
-            "timer",
-            "kernel.h is needed after all",
-            "console_poll() is declared there.",
-            (Change("kernel/timer.c", '#include "sched.h"\n', '#include "kernel.h"\n#include "sched.h"\n'),),
+            "syscall",
+            "sched.h is needed after all",
+            "The current task is declared there.",
+            (Change("kernel/syscall.c", '#include "mm.h"\n', '#include "mm.h"\n#include "sched.h"\n'),),
         ),
     ),
 )
@@ -370,9 +379,9 @@ NO_BOOT: tuple[Planting, ...] = (
             (
                 Change(
                     "mm/heap.c",
-                    "void heap_init(void) { kasan_poison(_end, HEAP_END - (u32)_end, KASAN_REDZONE); }\n",
-                    'void heap_init(void) {\n\tif (HEAP_END - (u32)_end < 16 << 20) panic("heap too small");\n'
-                    "\tkasan_poison(_end, HEAP_END - (u32)_end, KASAN_REDZONE);\n}\n",
+                    "\tkasan_poison(_end, HEAP_END - (u32)_end, KASAN_REDZONE);\n",
+                    '\tif (HEAP_END - (u32)_end < 16 << 20) panic("heap too small");\n'
+                    "\tkasan_poison(_end, HEAP_END - (u32)_end, KASAN_REDZONE);\n",
                 ),
             ),
         ),

@@ -39,6 +39,7 @@ _LOCAL = re.compile(
 )
 _ERROR_PATH = re.compile(r"\bif \((?!unlikely)([^()\n]*(?:\([^()\n]*\)[^()\n]*)*)\)(\s+return -E)")
 
+_HAS_PRINTK = re.compile(r'^#include "(kernel|mm|sched|fs)\.h"', re.M)  # the last three include the first
 _ONE_LINE_IF = re.compile(r"^(\t+)if (\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)) ((?:return|break|continue)\b[^;\n]*;)$", re.M)
 
 
@@ -52,7 +53,7 @@ def functions(text: str) -> tuple[Function, ...]:
 
 
 def area_of(path: str) -> str:
-    """The prefix of a subject for a file: "pipe" for ipc/pipe.c, "x86/trap" for arch/x86/trap.c."""
+    """The prefix of a subject for a file: "pipe" for fs/pipe.c, "x86/trap" for arch/x86/trap.c."""
     parts = PurePosixPath(path)
     return f"{parts.parts[1]}/{parts.stem}" if parts.parts[0] == "arch" and len(parts.parts) > 2 else parts.stem
 
@@ -110,10 +111,10 @@ def say_caller(dice: Dice, files: Files, path: str) -> Edit | None:
 def say_context(dice: Dice, files: Files, path: str) -> Edit | None:
     """A comment with the context a function needs or makes."""
     contexts = (
-        (r"\b(mutex_lock|wait_event|sleep_on|schedule_timeout)\(", "May sleep.", "note that {}() may sleep"),
-        (r"\birq_save\(", "Turns interrupts off by itself.", "{}() handles interrupts by itself, say so"),
+        (r"\b(mutex_lock|sleep_on|schedule_timeout)\(", "May sleep.", "note that {}() may sleep"),
+        (r"\b(irq_save|guard_irq)\(", "Turns interrupts off by itself.", "{}() handles interrupts by itself, say so"),
         (r"\b(kmalloc|kzalloc)\(", "Allocates from the heap.", "note that {}() allocates"),
-        (r"\bcopy_(to|from)_user\(", "Touches user memory.", "note that {}() touches user memory"),
+        (r"\baccess_ok\(", "Checks the user's pointer.", "note that {}() checks its pointer"),
     )
 
     def facts() -> Iterator[tuple[Function, str, str]]:
@@ -161,7 +162,8 @@ def assert_power_of_two(dice: Dice, files: Files, path: str) -> Edit | None:
         for m in re.finditer(r"^#define (\w+) (\d+)\b.*\n(?!#define|_Static)", text, re.M)
         if int(m[2]) > 2 and int(m[2]) & (int(m[2]) - 1) == 0
     ]
-    found = [m for m in found if f"({m[1]} & ({m[1]} - 1))" not in text]
+    used = [m for m in found if len(re.findall(rf"\b{m[1]}\b", text)) > 1]  # else it may be about to go, or half renamed
+    found = [m for m in used if f"({m[1]} & ({m[1]} - 1))" not in text]
     if not found:
         return None
     constant = dice.pick(found)
@@ -187,7 +189,7 @@ def unlikely_errors(dice: Dice, files: Files, path: str) -> Edit | None:
 
 def debug_message(dice: Dice, files: Files, path: str) -> Edit | None:
     """A message that is compiled in with CONFIG_DEBUG only."""
-    if "#define pr_debug(" not in files["include/kernel.h"] or '#include "kernel.h"' not in files[path]:
+    if "#define pr_debug(" not in files["include/kernel.h"] or not _HAS_PRINTK.search(files[path]):
         return None
     found = [f for f in functions(files[path]) if "pr_debug(" not in f.body and not re.search(r"printk|console|put", f.name)]
     if not found:
@@ -249,7 +251,7 @@ def boot_message(dice: Dice, files: Files, path: str) -> Edit | None:
     text = files[path]
     names = re.findall(r"^INITCALL\((\w+)\);", text, re.M)
     found = [f for f in functions(text) if f.name in names and "printk(" not in f.body]
-    if not found or '#include "kernel.h"' not in text:
+    if not found or not _HAS_PRINTK.search(text):
         return None
     f = dice.pick(found)
     files = _splice(files, path, f.open + len(f.body), f'\tprintk("{area_of(path)}: ready\\n");\n')

@@ -31,10 +31,10 @@ def _rows(text: str) -> tuple[tuple[str, ...], ...]:
 
 
 _SYSCALLS = """
-exit | Ends the calling task; its parent reads the code with wait().
+exit | Ends the calling task; its parent frees it with wait().
 getpid | Returns the number of the calling task. It cannot fail.
 clone | Starts a thread that shares all memory and all descriptors with its parent.
-wait | Sleeps until a child has ended and returns its number.
+wait | Frees a child that has ended and returns its number; 0 when all still run.
 yield | Gives the rest of the tick to the next task in the run queue.
 sleep | Sleeps for a number of ticks. No signal ends it early, because there are none.
 ticks | Returns the ticks since boot; it wraps around after some weeks.
@@ -42,22 +42,16 @@ open | Opens a file by its path and returns the lowest free descriptor.
 close | Gives the descriptor back. The file goes when its last user does.
 read | Reads from the position of the descriptor and moves it on.
 write | Writes at the position of the descriptor and moves it on; a file has a largest size.
-seek | Moves the position of a descriptor, which may lie beyond the end.
 dup | Makes a second descriptor of one open file; both share a position.
 unlink | Removes a name. Whoever has the file open keeps it until it is closed.
 rename | Gives a file another name, in another directory too.
 ls | Prints all names with the sizes of their files.
-timer | Returns a descriptor that becomes readable after some ticks.
 pipe | Returns two descriptors, one to read from and one to write to.
-msgget | Makes a message queue, or finds the one with the same key.
-msgsnd | Copies a message into a queue and wakes a receiver.
-msgrcv | Takes the oldest message out of a queue, or sleeps until there is one.
-msgdel | Removes a queue with everything in it and wakes all who sleep on it.
-dmesg | Prints the end of the kernel's log once more.
-uname | Copies the name and the version of the kernel to user memory.
+uname | Prints the name and the version of the kernel.
 ps | Prints all tasks with their states.
 bootdata | Copies what the boot loader handed in to user memory.
-reboot | Switches the machine off, or restarts it.
+poweroff | Switches the machine off.
+reboot | Restarts the machine.
 lkdtm | Crashes the kernel on purpose, to test whoever reads the console.
 """
 
@@ -105,9 +99,8 @@ Find out who freed an object | The report names both stacks: who allocated it an
 See all tasks | The ps call prints them with their states.
 Make time stand still | Build with a low CONFIG_HZ; races become rarer and traces easier to read.
 Make a race likelier | Build with a high CONFIG_HZ and run more threads.
-Log more | Build with CONFIG_DEBUG=y and read the log with the dmesg call.
+Log more | Build with CONFIG_DEBUG=y and read the console.
 Watch a variable | A hardware watch point works: watch -l NAME in gdb.
-Make a boot repeatable | Give seed=N on the command line.
 Compare two kernels | Disassemble both with objdump -d and compare the texts.
 Catch a hang | The watchdog names the task, where it sleeps and for how long.
 """
@@ -238,11 +231,10 @@ _PCI = """
 
 _MAINTAINERS = """
 HEAP | mm/ | Halina Brandt <halina@example.org>
-PIPES | ipc/pipe.c | Teo Marrama <teo@example.org>
-MESSAGE QUEUES | ipc/msg.c | Ruth Okonjo <ruth@example.org>
+PIPES | fs/pipe.c | Teo Marrama <teo@example.org>
 FILE SYSTEM | fs/ | Piet Vandersloot <piet@example.org>
 SCHEDULER | kernel/sched.c | Anja Lindqvist <anja@example.org>
-TIMERS | kernel/timer.c | Sunniva Dahl <sunniva@example.org>
+TIMER | kernel/timer.c | Sunniva Dahl <sunniva@example.org>
 PRINTK | kernel/printk.c | Marek Zielny <marek@example.org>
 HUNG TASKS | kernel/khungtaskd.c | Anja Lindqvist <anja@example.org>
 X86 | arch/x86/ | Joao Brandao <joao@example.org>
@@ -254,13 +246,13 @@ REAL-TIME CLOCK | drivers/rtc.c | Farah Aziz <farah@example.org>
 
 _TODO = """
 swap the linear search in the descriptor table for a bitmap
-let pipes grow beyond one page
+let pipes grow
 signals, at least SIGKILL
 a second processor
 measure how long interrupts stay off
 user memory for each task
 a file system that survives a reboot
-poll() for pipes and timers
+poll() for pipes
 let the heap return whole pages
 priorities in the scheduler
 a test that fills the heap

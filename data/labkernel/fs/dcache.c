@@ -1,24 +1,11 @@
-/*
- * The directory cache: every path of the file system, in a hash table. The hash is seeded at boot, so that
- * nobody can choose names that fall into one bucket. Callers hold namespace_lock.
- */
+/* The directory cache: every path of the file system, in one list. Callers hold namespace_lock. */
 #include "fs.h"
-#include "kernel.h"
-#include "mm.h"
 
-#define HASH_BUCKETS 64
-
-static struct list_head buckets[HASH_BUCKETS];
-
-static u32 dcache_hash(const char *name) {
-	u32 hash = boot_seed;
-	while (*name) hash = (hash ^ (u8)*name++) * 16777619;	/* FNV-1a */
-	return (hash ^ hash >> 15) % HASH_BUCKETS;
-}
+static LIST_HEAD(dentries);
 
 struct dentry *dcache_lookup(const char *name) {
-	list_for_each(pos, &buckets[dcache_hash(name)]) {
-		struct dentry *dentry = list_entry(pos, struct dentry, hash);
+	list_for_each(pos, &dentries) {
+		struct dentry *dentry = list_entry(pos, struct dentry, list);
 		if (strcmp(dentry->name, name) == 0) return dentry;
 	}
 	return NULL;
@@ -30,25 +17,19 @@ struct dentry *dcache_add(const char *name, struct inode *inode) {
 	if (!dentry) return NULL;
 	snprintf(dentry->name, sizeof(dentry->name), "%s", name);
 	dentry->inode = inode;
-	list_add_tail(&dentry->hash, &buckets[dcache_hash(name)]);
+	list_add_tail(&dentry->list, &dentries);
 	return dentry;
 }
 
 void dcache_remove(struct dentry *dentry) {
-	list_del(&dentry->hash);
+	list_del(&dentry->list);
 	inode_put(dentry->inode);
 	kfree(dentry);
 }
 
 void dcache_show(void) {
-	for (u32 i = 0; i < HASH_BUCKETS; i++)
-		list_for_each(pos, &buckets[i]) {
-			const struct dentry *dentry = list_entry(pos, struct dentry, hash);
-			printk("%6u %s\n", dentry->inode->size, dentry->name);
-		}
+	list_for_each(pos, &dentries) {
+		const struct dentry *dentry = list_entry(pos, struct dentry, list);
+		printk("%6u %s\n", dentry->inode->size, dentry->name);
+	}
 }
-
-static void dcache_init(void) {
-	for (u32 i = 0; i < HASH_BUCKETS; i++) list_init(&buckets[i]);
-}
-INITCALL(dcache_init);

@@ -1,7 +1,5 @@
 /* Open files and the descriptor table, which all user threads share. */
 #include "fs.h"
-#include "kernel.h"
-#include "mm.h"
 
 static struct file *descriptors[NR_OPEN];
 
@@ -13,17 +11,14 @@ struct file *file_alloc(const struct file_ops *ops, void *private) {
 
 /* The file behind a descriptor, held until fput(). */
 struct file *fget(int fd) {
-	u32 flags = irq_save();
+	guard_irq();
 	struct file *file = (u32)fd < NR_OPEN ? descriptors[fd] : NULL;
 	if (file) file->count++;
-	irq_restore(flags);
 	return file;
 }
 
 void fput(struct file *file) {
-	u32 flags = irq_save();
-	int left = --file->count;
-	irq_restore(flags);
+	int left = __sync_sub_and_fetch(&file->count, 1);
 	WARN_ON(left < 0);
 	if (left) return;
 	if (file->ops->release) file->ops->release(file);
@@ -33,22 +28,15 @@ void fput(struct file *file) {
 /* Takes over the caller's reference, also when it fails. */
 int fd_install(struct file *file) {
 	if (!file) return -ENOMEM;
-	int fd = 0;
-	u32 flags = irq_save();
-	while (fd < NR_OPEN && descriptors[fd]) fd++;
-	if (fd < NR_OPEN) descriptors[fd] = file;
-	irq_restore(flags);
-	if (fd < NR_OPEN) return fd;
+	for (int fd = 0; fd < NR_OPEN; fd++)
+		if (__sync_bool_compare_and_swap(&descriptors[fd], NULL, file)) return fd;
 	fput(file);
 	return -EMFILE;
 }
 
 int sys_close(int fd) {
 	if ((u32)fd >= NR_OPEN) return -EBADF;
-	u32 flags = irq_save();
-	struct file *file = descriptors[fd];
-	descriptors[fd] = NULL;
-	irq_restore(flags);
+	struct file *file = __sync_lock_test_and_set(&descriptors[fd], NULL);
 	if (!file) return -EBADF;
 	fput(file);
 	return 0;
@@ -59,18 +47,14 @@ int sys_dup(int fd) {
 	return file ? fd_install(file) : -EBADF;
 }
 
-int sys_read(int fd, char *user, u32 n) {
+static int transfer(int fd, char *user, u32 n, bool write) {
 	struct file *file = fget(fd);
 	if (!file) return -EBADF;
-	int result = !file->ops->read ? -EINVAL : !access_ok(user, n) ? -EFAULT : file->ops->read(file, user, n);
+	int (*move)(struct file *, char *, u32) = write ? file->ops->write : file->ops->read;
+	int result = !move ? -EINVAL : !access_ok(user, n) ? -EFAULT : move(file, user, n);
 	fput(file);
 	return result;
 }
 
-int sys_write(int fd, const char *user, u32 n) {
-	struct file *file = fget(fd);
-	if (!file) return -EBADF;
-	int result = !file->ops->write ? -EINVAL : !access_ok(user, n) ? -EFAULT : file->ops->write(file, user, n);
-	fput(file);
-	return result;
-}
+int sys_read(int fd, char *user, u32 n) { return transfer(fd, user, n, false); }
+int sys_write(int fd, char *user, u32 n) { return transfer(fd, user, n, true); }

@@ -1,112 +1,66 @@
-/* Pipes: a ring of small buffers between two open files. */
+/* Pipes: a ring of bytes between two open files. */
 #include "fs.h"
-#include "kernel.h"
-#include "mm.h"
 
-#define PIPE_BUFFERS 8
-#define BUFFER_SIZE 240u
-
-struct pipe_buffer {
-	char *data;
-	u32 offset, n;
-};
+#define PIPE_SIZE 2048
 
 struct pipe {
 	struct mutex lock;
 	struct list_head wait;
 	int readers, writers;		/* open ends */
-	u32 head, tail;			/* buffers filled and emptied so far */
-	struct pipe_buffer buffers[PIPE_BUFFERS];
+	u32 head, tail;			/* bytes written and read so far */
+	char data[PIPE_SIZE];
 };
 
 static bool pipe_empty(const struct pipe *pipe) { return pipe->head == pipe->tail; }
-static bool pipe_full(const struct pipe *pipe) { return pipe->head - pipe->tail == PIPE_BUFFERS; }
+static bool pipe_full(const struct pipe *pipe) { return pipe->head - pipe->tail == PIPE_SIZE; }
 
-static void pipe_buffer_release(struct pipe *pipe) {
-	struct pipe_buffer *buffer = &pipe->buffers[pipe->tail++ % PIPE_BUFFERS];
-	kfree(buffer->data);
-	buffer->data = NULL;
+/* Without the lock, until the other end has done something. */
+static void pipe_wait(struct pipe *pipe) {
+	guard_irq();
+	mutex_unlock(&pipe->lock);
+	sleep_on(&pipe->wait, TASK_INTERRUPTIBLE);
+	mutex_lock(&pipe->lock);
 }
 
-/* Copy from the oldest buffer; with the lock held. */
-static int pipe_buffer_read(struct pipe *pipe, char *user, u32 n) {
-	struct pipe_buffer *buffer = &pipe->buffers[pipe->tail % PIPE_BUFFERS];
-	n = min(n, buffer->n);
-	copy_to_user(user, buffer->data + buffer->offset, n);
-	buffer->offset += n;
-	buffer->n -= n;
-	if (!buffer->n) pipe_buffer_release(pipe);
-	return n;
-}
-
-/* Fill a new buffer; with the lock held. */
-static int pipe_buffer_write(struct pipe *pipe, const char *user, u32 n) {
-	struct pipe_buffer *buffer = &pipe->buffers[pipe->head % PIPE_BUFFERS];
-	char *data = kmalloc(BUFFER_SIZE);
-	if (!data) return -ENOMEM;
-	n = min(n, BUFFER_SIZE);
-	copy_from_user(data, user, n);
-	*buffer = (struct pipe_buffer){ .data = data, .n = n };
-	pipe->head++;
-	return n;
-}
-
-/* Returns what the oldest buffer has; 0 when all writers are gone. */
+/* Returns what is there; 0 when all writers are gone. */
 static int pipe_read(struct file *file, char *user, u32 n) {
 	struct pipe *pipe = file->private;
-	mutex_lock(&pipe->lock);
-	while (pipe_empty(pipe) && pipe->writers) {
-		mutex_unlock(&pipe->lock);
-		wait_event(&pipe->wait, !pipe_empty(pipe) || !pipe->writers);
-		mutex_lock(&pipe->lock);
-	}
-	int result = pipe_empty(pipe) ? 0 : pipe_buffer_read(pipe, user, n);
-	mutex_unlock(&pipe->lock);
-	wake_up(&pipe->wait);
-	return result;
-}
-
-static int pipe_write(struct file *file, const char *user, u32 n) {
-	struct pipe *pipe = file->private;
-	int result = 0;
 	u32 done = 0;
 	mutex_lock(&pipe->lock);
-	for (; done < n && result >= 0; done += max(result, 0)) {
-		while (pipe_full(pipe) && pipe->readers) {
-			mutex_unlock(&pipe->lock);
-			wait_event(&pipe->wait, !pipe_full(pipe) || !pipe->readers);
-			mutex_lock(&pipe->lock);
-		}
-		result = pipe->readers ? pipe_buffer_write(pipe, user + done, n - done) : -EPIPE;
+	while (pipe_empty(pipe) && pipe->writers) pipe_wait(pipe);
+	for (; done < n && !pipe_empty(pipe); done++) user[done] = pipe->data[pipe->tail++ % PIPE_SIZE];
+	mutex_unlock(&pipe->lock);
+	wake_up(&pipe->wait);
+	return done;
+}
+
+static int pipe_write(struct file *file, char *user, u32 n) {
+	struct pipe *pipe = file->private;
+	u32 done = 0;
+	mutex_lock(&pipe->lock);
+	while (done < n && pipe->readers) {
+		while (pipe_full(pipe) && pipe->readers) pipe_wait(pipe);
+		while (done < n && !pipe_full(pipe)) pipe->data[pipe->head++ % PIPE_SIZE] = user[done++];
 		wake_up(&pipe->wait);
 	}
 	mutex_unlock(&pipe->lock);
-	return done ? (int)done : result;
+	return done || !n ? (int)done : -EPIPE;
 }
 
-static void pipe_close_end(struct pipe *pipe, int *end) {
+/* One end is closed; the last one takes the pipe along. */
+static void pipe_release(struct file *file) {
+	struct pipe *pipe = file->private;
 	mutex_lock(&pipe->lock);
-	(*end)--;
+	if (file->ops->read) pipe->readers--;
+	else pipe->writers--;
 	bool last = !pipe->readers && !pipe->writers;
-	mutex_unlock(&pipe->lock);
 	wake_up(&pipe->wait);
-	if (!last) return;
-	while (!pipe_empty(pipe)) pipe_buffer_release(pipe);
-	kfree(pipe);
+	mutex_unlock(&pipe->lock);
+	if (last) kfree(pipe);
 }
 
-static void pipe_release_read(struct file *file) {
-	struct pipe *pipe = file->private;
-	pipe_close_end(pipe, &pipe->readers);
-}
-
-static void pipe_release_write(struct file *file) {
-	struct pipe *pipe = file->private;
-	pipe_close_end(pipe, &pipe->writers);
-}
-
-static const struct file_ops read_ops = { .read = pipe_read, .release = pipe_release_read };
-static const struct file_ops write_ops = { .write = pipe_write, .release = pipe_release_write };
+static const struct file_ops read_ops = { .read = pipe_read, .release = pipe_release };
+static const struct file_ops write_ops = { .write = pipe_write, .release = pipe_release };
 
 /* Returns the reading descriptor, and the writing one in the upper 16 bits. */
 int sys_pipe(void) {

@@ -1,69 +1,49 @@
-/* The file system in memory: inodes with pages, and the system calls that name them. A name is a whole path. */
+/* The file system in memory: inodes with their data, and the system calls that name them. A name is a whole path. */
 #include "fs.h"
-#include "kernel.h"
-#include "mm.h"
 
 #define O_CREAT 1
 #define O_TRUNC 2
-#define MAX_SIZE (FILE_PAGES * PAGE_SIZE)
 
 static DEFINE_MUTEX(namespace_lock);	/* all dentries; taken before any inode's lock */
-static int last_ino;
 
-static void inode_truncate(struct inode *inode) {
-	for (u32 i = 0; i < FILE_PAGES; i++) {
-		kfree(inode->pages[i]);
-		inode->pages[i] = NULL;
-	}
-	inode->size = 0;
-}
-
+/* With interrupts off, so that KASAN's look at the inode and the counting are one step. */
 static void inode_get(struct inode *inode) {
-	u32 flags = irq_save();
+	guard_irq();
 	inode->count++;
-	irq_restore(flags);
 }
 
 void inode_put(struct inode *inode) {
-	u32 flags = irq_save();
-	int left = --inode->count;
-	irq_restore(flags);
+	int left = __sync_sub_and_fetch(&inode->count, 1);
 	WARN_ON(left < 0);
 	if (left) return;
-	inode_truncate(inode);
+	kfree(inode->data);
 	kfree(inode);
 }
 
 static int ramfs_read(struct file *file, char *user, u32 n) {
 	struct inode *inode = file->private;
-	u32 pos = file->pos, done = 0, part;
 	mutex_lock(&inode->lock);
-	for (; done < n && pos < inode->size; done += part, pos += part) {
-		const char *page = inode->pages[pos / PAGE_SIZE];
-		part = min(min(n - done, PAGE_SIZE - pos % PAGE_SIZE), inode->size - pos);
-		if (page) copy_to_user(user + done, page + pos % PAGE_SIZE, part);
-		else memset(user + done, 0, part);
-	}
+	u32 pos = min(file->pos, inode->size);	/* somebody may have truncated it */
+	n = min(n, inode->size - pos);
+	memcpy(user, inode->data + pos, n);
 	mutex_unlock(&inode->lock);
-	file->pos = pos;
-	return done;
+	file->pos = pos + n;
+	return n;
 }
 
-static int ramfs_write(struct file *file, const char *user, u32 n) {
+static int ramfs_write(struct file *file, char *user, u32 n) {
 	struct inode *inode = file->private;
-	u32 pos = file->pos, done = 0, part;
 	mutex_lock(&inode->lock);
-	for (; done < n && pos < MAX_SIZE; done += part, pos += part) {
-		char **page = &inode->pages[pos / PAGE_SIZE];
-		part = min(n - done, PAGE_SIZE - pos % PAGE_SIZE);
-		if (!*page) *page = kzalloc(PAGE_SIZE);
-		if (!*page) break;
-		copy_from_user(*page + pos % PAGE_SIZE, user + done, part);
+	u32 pos = min(file->pos, inode->size), part = min(n, FILE_SIZE - pos);
+	if (!inode->data) inode->data = kmalloc(FILE_SIZE);
+	if (inode->data) {
+		memcpy(inode->data + pos, user, part);
 		inode->size = max(inode->size, pos + part);
+		file->pos = pos + part;
 	}
 	mutex_unlock(&inode->lock);
-	file->pos = pos;
-	return done || !n ? (int)done : pos < MAX_SIZE ? -ENOMEM : -EFBIG;
+	if (!inode->data) return -ENOMEM;
+	return part || !n ? (int)part : -EFBIG;
 }
 
 static void ramfs_release(struct file *file) { inode_put(file->private); }
@@ -74,7 +54,6 @@ static const struct file_ops ramfs_ops = { .read = ramfs_read, .write = ramfs_wr
 static struct inode *inode_create(const char *path) {
 	struct inode *inode = kzalloc(sizeof(*inode));
 	if (!inode) return NULL;
-	inode->ino = ++last_ino;
 	inode->count = 1;
 	mutex_init(&inode->lock);
 	if (dcache_add(path, inode)) return inode;
@@ -95,7 +74,7 @@ int sys_open(const char *user_path, u32 mode) {
 	if (!inode) return mode & O_CREAT ? -ENOMEM : -ENOENT;
 	if (mode & O_TRUNC) {
 		mutex_lock(&inode->lock);
-		inode_truncate(inode);
+		inode->size = 0;
 		mutex_unlock(&inode->lock);
 	}
 	struct file *file = file_alloc(&ramfs_ops, inode);

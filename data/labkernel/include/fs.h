@@ -1,19 +1,18 @@
 /* Open files, inodes and the directory cache. */
-#ifndef FS_H
-#define FS_H
+#pragma once
 
+#include "mm.h"
 #include "sched.h"
 
 #define NR_OPEN 32
 #define NAME_SIZE 48			/* a path, with its end */
-#define PAGE_SIZE 4096
-#define FILE_PAGES 16
+#define FILE_SIZE 8000
 
 struct file;
 
 struct file_ops {
 	int (*read)(struct file *file, char *user, u32 n);
-	int (*write)(struct file *file, const char *user, u32 n);
+	int (*write)(struct file *file, char *user, u32 n);
 	void (*release)(struct file *file);
 };
 
@@ -25,14 +24,14 @@ struct file {
 };
 
 struct inode {
-	int ino, count;			/* count: its names and its open files */
+	int count;			/* its names and its open files */
 	u32 size;
-	char *pages[FILE_PAGES];
-	struct mutex lock;		/* of size and pages; taken after namespace_lock */
+	char *data;			/* FILE_SIZE bytes, from the first write on */
+	struct mutex lock;		/* of size and data; taken after namespace_lock */
 };
 
 struct dentry {
-	struct list_head hash;
+	struct list_head list;
 	struct inode *inode;
 	char name[NAME_SIZE];
 };
@@ -48,5 +47,3 @@ struct dentry *dcache_add(const char *name, struct inode *inode);
 void dcache_remove(struct dentry *dentry);
 void dcache_show(void);
 void inode_put(struct inode *inode);
-
-#endif

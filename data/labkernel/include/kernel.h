@@ -1,6 +1,5 @@
 /* Printing, warnings and panics, and what the boot loader handed in. */
-#ifndef KERNEL_H
-#define KERNEL_H
+#pragma once
 
 #include "x86.h"
 
@@ -22,8 +21,8 @@ register u32 stack_pointer asm("esp");	/* named by an asm, it makes its function
 #define BUG() do { BUG_ENTRY(0); __builtin_unreachable(); } while (0)
 #define WARN_ON(condition) ({ bool warn_ = (condition); if (warn_) BUG_ENTRY(1); warn_; })
 
-extern char boot_cmdline[256], boot_data[65536];
-extern u32 boot_data_size, boot_seed;	/* the seed differs from boot to boot */
+extern char boot_data[65536];
+extern u32 boot_data_size;
 
 void printk(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int vsnprintf(char *out, u32 size, const char *format, va_list args);
@@ -40,12 +39,7 @@ void symbol_name(char *out, u32 size, u32 addr, bool is_return);
 
 void console_init(void);
 void console_write(const char *text, u32 n);
-void console_poll(void);
 
 void *memcpy(void *to, const void *from, size_t n);
 void *memset(void *to, int byte, size_t n);
-size_t strlen(const char *s);
 int strcmp(const char *a, const char *b);
-char *strstr(const char *text, const char *word);
-
-#endif

@@ -1,8 +1,7 @@
 /* Memory: the map, the heap and its checker, and user pointers. */
-#ifndef MM_H
-#define MM_H
+#pragma once
 
-#include "types.h"
+#include "kernel.h"
 
 #define HEAP_END 0xc00000		/* the heap runs from the end of the kernel to here */
 #define USER_PHYS HEAP_END		/* one page of 4 MiB holds all of user memory */
@@ -11,6 +10,7 @@
 #define TRACK_DEPTH 8
 #define KASAN_REDZONE 0xfc
 #define KASAN_FREED 0xfb
+#define CALLER ((u32)__builtin_return_address(0))
 
 /* Who allocated or freed an object. */
 struct track {
@@ -20,8 +20,10 @@ struct track {
 
 /* In front of every object, as its left red zone. */
 struct chunk {
-	struct chunk *next;		/* in a free list */
-	u32 size, class_size, in_use;	/* size as asked for, and as rounded up */
+	struct list_head list;		/* of free chunks, the one freed first in front */
+	u32 size, class_size;		/* as asked for, and as rounded up */
+	bool in_use;
+	u32 freed_at;			/* so many objects had been freed before */
 	struct track alloc, free;
 };
 
@@ -36,16 +38,13 @@ struct chunk *heap_find(u32 addr);
 #if defined(CONFIG_KASAN) && !defined(__USER__)
 void kasan_poison(const void *from, u32 n, u8 value);
 void kasan_check(u32 addr, u32 size, bool write, u32 eip);
-void kasan_report_free(u32 addr, u32 eip);
+void kasan_report(const char *bug, const char *access, u32 addr, u32 eip);
 #else
 static inline void kasan_poison(const void *from, u32 n, u8 value) {}
 static inline void kasan_check(u32 addr, u32 size, bool write, u32 eip) {}
-static inline void kasan_report_free(u32 addr, u32 eip) {}
+static inline void kasan_report(const char *bug, const char *access, u32 addr, u32 eip) {}
 #endif
 
+/* User memory is always there: where access_ok() holds it is read and written like any other. */
 bool access_ok(const void *user, u32 n);
-int copy_from_user(void *to, const void *user, u32 n);
-int copy_to_user(void *user, const void *from, u32 n);
 int string_from_user(char *to, const char *user, u32 size);
-
-#endif

@@ -1,11 +1,9 @@
-/* Tasks, sleeping and waking, mutexes and timers. */
-#ifndef SCHED_H
-#define SCHED_H
+/* Tasks, sleeping and waking, mutexes and the tick. */
+#pragma once
 
-#include "x86.h"
+#include "kernel.h"
 
 #define STACK_SIZE (8192 - 64)		/* with its red zone it just fits the largest heap class */
-#define NR_TASKS 72
 
 /* R, S, D and Z as ps() shows them. */
 enum task_state { TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_DEAD };
@@ -29,13 +27,6 @@ struct mutex {
 	struct list_head wait;
 };
 
-struct timer {
-	struct list_head list;		/* sorted by tick */
-	u32 expires;
-	void (*fn)(struct timer *timer);
-	void *data;
-};
-
 extern struct task *current;
 extern struct list_head all_tasks;
 extern bool need_resched;
@@ -43,29 +34,18 @@ extern volatile u32 ticks;
 
 struct task *task_create(const char *name, void (*start)(void));
 void schedule(void);
-void schedule_timeout(u32 n_ticks);
 void do_exit(void) __attribute__((noreturn));
 void idle(void) __attribute__((noreturn));
 
 /* A wait queue is a list of sleeping tasks. */
-void __wait_on(struct list_head *queue, enum task_state state);
+void sleep_on(struct list_head *queue, enum task_state state);
 void wake_up(struct list_head *queue);
 
-/* Sleep until the condition holds; it is looked at with interrupts off, so no wake-up is lost. */
-#define wait_event(queue, condition)                                                               \
-	do {                                                                                       \
-		u32 flags_ = irq_save();                                                           \
-		while (!(condition)) __wait_on(queue, TASK_INTERRUPTIBLE);                          \
-		irq_restore(flags_);                                                               \
-	} while (0)
-
 #define DEFINE_MUTEX(name) struct mutex name = { NULL, { &name.wait, &name.wait } }
-void mutex_init(struct mutex *mutex);
+static inline void mutex_init(struct mutex *mutex) { *mutex = (struct mutex){ NULL, { &mutex->wait, &mutex->wait } }; }
 void mutex_lock(struct mutex *mutex);
 void mutex_unlock(struct mutex *mutex);
 
 void timer_tick(const struct regs *regs);
-void timer_add(struct timer *timer, u32 n_ticks);
+void schedule_timeout(u32 n_ticks);
 void softlockup_tick(const struct regs *regs);
-
-#endif

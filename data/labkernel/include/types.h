@@ -1,6 +1,5 @@
 /* Basic types, error numbers and the doubly linked list. */
-#ifndef TYPES_H
-#define TYPES_H
+#pragma once
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -16,7 +15,7 @@ typedef unsigned int u32;
 
 enum errno {
 	ENOENT = 2, EBADF = 9, ECHILD = 10, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EINVAL = 22, EMFILE = 24,
-	EFBIG = 27, ENOSPC = 28, EPIPE = 32, ENAMETOOLONG = 36, ENOSYS = 38,
+	EFBIG = 27, EPIPE = 32, ENAMETOOLONG = 36, ENOSYS = 38,
 };
 
 struct list_head {
@@ -43,5 +42,3 @@ static inline void list_del(struct list_head *entry) {
 	entry->next->prev = entry->prev;
 	list_init(entry);
 }
-
-#endif

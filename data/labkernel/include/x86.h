@@ -1,6 +1,5 @@
 /* What C cannot say by itself on a 32-bit x86. */
-#ifndef X86_H
-#define X86_H
+#pragma once
 
 #include "types.h"
 
@@ -14,9 +13,7 @@ struct regs {
 	u32 eip, cs, eflags, esp, ss;
 };
 
-static inline void outb(u16 port, u8 value) {
-	asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
+static inline void outb(u16 port, u8 value) { asm volatile("outb %0, %1" : : "a"(value), "Nd"(port)); }
 
 static inline u8 inb(u16 port) {
 	u8 value;
@@ -31,9 +28,9 @@ static inline u32 irq_save(void) {
 	return flags;
 }
 
-static inline void irq_restore(u32 flags) {
-	asm volatile("push %0; popf" : : "r"(flags) : "memory", "cc");
-}
+static inline void irq_restore(const u32 *flags) { asm volatile("push %0; popf" : : "r"(*flags) : "memory", "cc"); }
+/* Interrupts off to the end of the block, whichever way it is left. */
+#define guard_irq() u32 guard_ __attribute__((cleanup(irq_restore), unused)) = irq_save()
 
 static inline bool user_mode(const struct regs *regs) { return regs->cs & 3; }
 
@@ -43,10 +40,7 @@ void paging_init(void);
 void traps_init(void);
 void set_kernel_stack(u32 esp0);
 void timer_arm(void);
-u32 timer_elapsed_us(void);
 void map_device(u32 addr);
 void enter_user(u32 eip, u32 esp) __attribute__((noreturn));
 void switch_to(u32 *save_esp, u32 load_esp);
 void halt_forever(void) __attribute__((noreturn));
-
-#endif

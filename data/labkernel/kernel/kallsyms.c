@@ -14,14 +14,10 @@ extern const u32 kallsyms_n __attribute__((weak));	/* neither is there in the fi
  * may be the last instruction of its function.
  */
 void symbol_name(char *out, u32 size, u32 addr, bool is_return) {
-	u32 n = &kallsyms_n ? kallsyms_n : 0, low = 0, high = n;
-	while (low < high) {		/* the first symbol behind addr */
-		u32 middle = (low + high) / 2;
-		if (kallsyms[middle].addr + is_return <= addr) low = middle + 1;
-		else high = middle;
-	}
-	const struct symbol *next = &kallsyms[low], *symbol = next - 1;
-	if (low == 0 || low == n)
+	u32 n = &kallsyms_n ? kallsyms_n : 0, i = 0;
+	while (i < n && kallsyms[i].addr + is_return <= addr) i++;
+	const struct symbol *next = &kallsyms[i], *symbol = next - 1;
+	if (i == 0 || i == n)
 		snprintf(out, size, "0x%08x", addr);
 	else
 		snprintf(out, size, "%s+0x%x/0x%x", symbol->name, addr - symbol->addr, next->addr - symbol->addr);

@@ -1,5 +1,4 @@
 /* Tasks that wait for a lock too long. Counts ticks the guest handled, never wall clock. */
-#include "kernel.h"
 #include "sched.h"
 
 #define THRESHOLD HZ
@@ -8,8 +7,7 @@ static void check_task(const struct task *task) {
 	if (task->state != TASK_UNINTERRUPTIBLE || ticks - task->slept_since < THRESHOLD) return;
 	printk("INFO: task %s:%d blocked for more than %u seconds.\n", task->comm, task->pid, THRESHOLD / HZ);
 	printk("      Not tainted\n");
-	printk("task:%s state:D stack:%u pid:%d ppid:%d\n", task->comm, task->esp - (u32)task->stack, task->pid,
-	       task->parent->pid);
+	printk("task:%s state:D pid:%d ppid:%d\n", task->comm, task->pid, task->parent->pid);
 	show_trace(task->esp + 12);	/* where switch_to() left its ebp */
 	panic("hung_task: blocked tasks");
 }
@@ -17,9 +15,8 @@ static void check_task(const struct task *task) {
 static void khungtaskd(void) {
 	for (;;) {
 		schedule_timeout(HZ / 4);
-		u32 flags = irq_save();
+		guard_irq();
 		list_for_each(pos, &all_tasks) check_task(list_entry(pos, struct task, all));
-		irq_restore(flags);
 	}
 }
 

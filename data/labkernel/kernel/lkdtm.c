@@ -1,5 +1,4 @@
 /* Crash on demand, after Linux's drivers/misc/lkdtm: a kind for every form of crash text. */
-#include "kernel.h"
 #include "mm.h"
 #include "sched.h"
 
@@ -11,21 +10,13 @@ static void lkdtm_panic(void) { panic("dumptest"); }
 static void lkdtm_null(void) { *(volatile int *)8 = 1; }
 static void lkdtm_fault(void) { (void)*(volatile int *)0x6b6b6b6b; }
 static void lkdtm_gpf(void) { asm volatile("mov %0, %%ss" : : "r"(0)); }
-static void lkdtm_divide(void) { asm volatile("div %0" : : "r"(0) : "eax", "edx"); }
 static void lkdtm_soft_lockup(void) { for (;;) asm volatile("pause"); }
-static void lkdtm_hard_lockup(void) { irq_save(); lkdtm_soft_lockup(); }
 static void lkdtm_hung_task(void) { mutex_lock(&lock); mutex_lock(&lock); }
 
 static void lkdtm_read_after_free(void) {
 	volatile int *object = kzalloc(64);
 	kfree((void *)object);
 	(void)object[4];
-}
-
-static void lkdtm_write_after_free(void) {
-	volatile int *object = kzalloc(64);
-	kfree((void *)object);
-	object[4] = 1;
 }
 
 static void lkdtm_out_of_bounds(void) {
@@ -44,11 +35,9 @@ static const struct {
 	void (*fn)(void);
 } kinds[] = {
 	{ "BUG", lkdtm_bug }, { "WARNING", lkdtm_warning }, { "PANIC", lkdtm_panic }, { "NULL", lkdtm_null },
-	{ "FAULT", lkdtm_fault }, { "GPF", lkdtm_gpf }, { "DIVIDE", lkdtm_divide },
-	{ "SOFT_LOCKUP", lkdtm_soft_lockup }, { "HARD_LOCKUP", lkdtm_hard_lockup },
-	{ "HUNG_TASK", lkdtm_hung_task }, { "READ_AFTER_FREE", lkdtm_read_after_free },
-	{ "WRITE_AFTER_FREE", lkdtm_write_after_free }, { "OUT_OF_BOUNDS", lkdtm_out_of_bounds },
-	{ "DOUBLE_FREE", lkdtm_double_free },
+	{ "FAULT", lkdtm_fault }, { "GPF", lkdtm_gpf }, { "HUNG_TASK", lkdtm_hung_task },
+	{ "SOFT_LOCKUP", lkdtm_soft_lockup }, { "READ_AFTER_FREE", lkdtm_read_after_free },
+	{ "OUT_OF_BOUNDS", lkdtm_out_of_bounds }, { "DOUBLE_FREE", lkdtm_double_free },
 };
 
 int sys_lkdtm(const char *user_kind) {

@@ -1,5 +1,4 @@
 /* Warnings, oopses and panics, in the form Linux prints them, so that tools for Linux can read them. */
-#include "kernel.h"
 #include "sched.h"
 #include "version.h"
 
@@ -10,12 +9,10 @@ extern struct bug_entry bug_table[], bug_table_end[];
 /* Follow the chain of frame pointers up one stack: the return addresses. Returns how many there were. */
 u32 stack_trace(u32 ebp, u32 *addresses, u32 n) {
 	u32 found = 0, limit = ebp + STACK_SIZE;
-	while (found < n && ebp >= 4096 && ebp < limit && !(ebp & 3)) {
+	while (found < n && ebp >= 4096 && ebp < limit) {
 		const u32 *frame = (const u32 *)ebp;
-		if (!frame[1]) break;
-		addresses[found++] = frame[1];
-		if (frame[0] <= ebp) break;
-		ebp = frame[0];
+		if (frame[1]) addresses[found++] = frame[1];
+		ebp = frame[0] > ebp ? frame[0] : 0;	/* downwards it can only be broken */
 	}
 	return found;
 }

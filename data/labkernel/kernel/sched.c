@@ -1,11 +1,10 @@
 /* Tasks: one run queue, a turn of one tick each. */
-#include "kernel.h"
 #include "mm.h"
 #include "sched.h"
 
 static struct task idle_task = { .comm = "swapper" };
 static LIST_HEAD(run_queue);
-static int last_pid, n_tasks;
+static int last_pid;
 
 struct task *current = &idle_task;
 LIST_HEAD(all_tasks);
@@ -18,53 +17,40 @@ static void task_start(void) {
 	do_exit();
 }
 
-static struct task *task_alloc(void) {
+/* Returns NULL when there is no memory. */
+struct task *task_create(const char *name, void (*start)(void)) {
 	struct task *task = kzalloc(sizeof(*task));
-	if (task) task->stack = kzalloc(STACK_SIZE);
-	if (!task || !task->stack) {
+	char *stack = task ? kzalloc(STACK_SIZE) : NULL;
+	if (!stack) {
 		kfree(task);
 		return NULL;
 	}
-	u32 *frame = (u32 *)(task->stack + STACK_SIZE) - 8;
+	u32 *frame = (u32 *)(stack + STACK_SIZE) - 8;
 	frame[4] = (u32)task_start;	/* below it: edi, esi, ebx and an ebp that ends the trace */
 	task->esp = (u32)frame;
-	return task;
-}
-
-/* Returns NULL when there are too many tasks, or no memory. */
-struct task *task_create(const char *name, void (*start)(void)) {
-	struct task *task = n_tasks < NR_TASKS ? task_alloc() : NULL;
-	if (!task) return NULL;
+	task->stack = stack;
 	snprintf(task->comm, sizeof(task->comm), "%s", name);
 	task->start = start;
 	task->parent = current;
-	u32 flags = irq_save();
-	n_tasks++;
+	guard_irq();
 	task->pid = ++last_pid;
 	list_add_tail(&task->all, &all_tasks);
 	list_add_tail(&task->queue, &run_queue);
-	irq_restore(flags);
 	return task;
 }
 
-static void __schedule(void) {
+void schedule(void) {
 	struct task *prev = current, *next = &idle_task;
+	guard_irq();
 	need_resched = false;
 	if (prev->state == TASK_RUNNING && prev != &idle_task) list_add_tail(&prev->queue, &run_queue);
 	if (!list_empty(&run_queue)) {
 		next = list_entry(run_queue.next, struct task, queue);
 		list_del(&next->queue);
 	}
-	if (next == prev) return;
 	current = next;
 	set_kernel_stack((u32)next->stack + STACK_SIZE);
-	switch_to(&prev->esp, next->esp);
-}
-
-void schedule(void) {
-	u32 flags = irq_save();
-	__schedule();
-	irq_restore(flags);
+	if (next != prev) switch_to(&prev->esp, next->esp);
 }
 
 void idle(void) {
@@ -75,8 +61,8 @@ void idle(void) {
 	}
 }
 
-/* With interrupts off, so that nobody wakes the queue before it is slept on. */
-void __wait_on(struct list_head *queue, enum task_state state) {
+/* Called with interrupts off, so that nothing wakes the queue between the caller's look and its sleep. */
+void sleep_on(struct list_head *queue, enum task_state state) {
 	current->slept_since = ticks;
 	current->kernel_ticks = 0;
 	current->state = state;
@@ -85,41 +71,24 @@ void __wait_on(struct list_head *queue, enum task_state state) {
 }
 
 void wake_up(struct list_head *queue) {
-	u32 flags = irq_save();
+	guard_irq();
 	while (!list_empty(queue)) {
 		struct task *task = list_entry(queue->next, struct task, queue);
 		list_del(&task->queue);
 		task->state = TASK_RUNNING;
 		list_add_tail(&task->queue, &run_queue);
 	}
-	irq_restore(flags);
-}
-
-static void timeout(struct timer *timer) { wake_up(timer->data); }
-
-void schedule_timeout(u32 n_ticks) {
-	LIST_HEAD(queue);
-	struct timer timer = { .fn = timeout, .data = &queue };
-	u32 flags = irq_save();
-	timer_add(&timer, n_ticks);
-	__wait_on(&queue, TASK_INTERRUPTIBLE);
-	irq_restore(flags);
-}
-
-void mutex_init(struct mutex *mutex) {
-	mutex->owner = NULL;
-	list_init(&mutex->wait);
 }
 
 void mutex_lock(struct mutex *mutex) {
-	u32 flags = irq_save();
-	while (mutex->owner) __wait_on(&mutex->wait, TASK_UNINTERRUPTIBLE);
+	guard_irq();
+	while (mutex->owner) sleep_on(&mutex->wait, TASK_UNINTERRUPTIBLE);
 	mutex->owner = current;
-	irq_restore(flags);
 }
 
 /* All waiters try again: nobody counts as blocked while the mutex still changes hands. */
 void mutex_unlock(struct mutex *mutex) {
+	guard_irq();
 	mutex->owner = NULL;
 	wake_up(&mutex->wait);
 }
@@ -137,19 +106,18 @@ int sys_exit(void) { do_exit(); }
 /* Free one child that has ended. Returns its pid, 0 when all still run, -ECHILD when there is none. */
 int sys_wait(void) {
 	int result = -ECHILD;
-	u32 flags = irq_save();
+	guard_irq();
 	list_for_each(pos, &all_tasks) {
 		struct task *task = list_entry(pos, struct task, all);
 		if (task->parent != current) continue;
-		result = task->state == TASK_DEAD ? task->pid : 0;
-		if (!result) continue;
+		result = 0;
+		if (task->state != TASK_DEAD) continue;
+		result = task->pid;
 		list_del(&task->all);
-		n_tasks--;
 		kfree(task->stack);
 		kfree(task);
 		break;
 	}
-	irq_restore(flags);
 	return result;
 }
 
@@ -157,11 +125,12 @@ static void user_thread(void) { enter_user(current->user_eip, current->user_esp)
 
 /* A new user thread in the same memory, with the same files. */
 int sys_clone(u32 eip, u32 esp) {
-	u32 flags = irq_save();		/* it must not start before it knows where */
+	guard_irq();			/* it must not start before it knows where */
 	struct task *task = task_create("repro", user_thread);
-	if (task) task->user_eip = eip, task->user_esp = esp;
-	irq_restore(flags);
-	return task ? task->pid : -EAGAIN;
+	if (!task) return -EAGAIN;
+	task->user_eip = eip;
+	task->user_esp = esp;
+	return task->pid;
 }
 
 int sys_getpid(void) { return current->pid; }
@@ -169,11 +138,10 @@ int sys_yield(void) { return schedule(), 0; }
 int sys_sleep(u32 n_ticks) { return schedule_timeout(n_ticks), 0; }
 
 int sys_ps(void) {
-	u32 flags = irq_save();
+	guard_irq();
 	list_for_each(pos, &all_tasks) {
 		const struct task *task = list_entry(pos, struct task, all);
 		printk("%5d %c %s\n", task->pid, "RSDZ"[task->state], task->comm);
 	}
-	irq_restore(flags);
 	return 0;
 }

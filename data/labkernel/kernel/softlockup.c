@@ -1,5 +1,4 @@
 /* Tasks that spend too long in one system call. Counts ticks the guest handled, never wall clock. */
-#include "kernel.h"
 #include "sched.h"
 
 #define THRESHOLD HZ

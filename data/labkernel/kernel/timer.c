@@ -1,38 +1,24 @@
-/* The tick and the timers. */
-#include "kernel.h"
+/* The tick. */
 #include "sched.h"
 
-static LIST_HEAD(timers);
+static LIST_HEAD(sleepers);
 volatile u32 ticks;
 
 #pragma weak softlockup_tick		/* not there without CONFIG_SOFTLOCKUP_DETECTOR */
 
-static void run_timers(void) {
-	while (!list_empty(&timers)) {
-		struct timer *timer = list_entry(timers.next, struct timer, list);
-		if ((int)(timer->expires - ticks) > 0) break;
-		list_del(&timer->list);
-		timer->fn(timer);
-	}
-}
-
 void timer_tick(const struct regs *regs) {
 	ticks++;
-	run_timers();
+	wake_up(&sleepers);
 	if (softlockup_tick) softlockup_tick(regs);
-	console_poll();
 	need_resched = true;
 	timer_arm();
 }
 
-/* The function runs in the timer interrupt, n_ticks from now; at least one. */
-void timer_add(struct timer *timer, u32 n_ticks) {
-	u32 flags = irq_save();
-	struct list_head *pos = timers.next;
-	timer->expires = ticks + max(n_ticks, 1u);
-	while (pos != &timers && (int)(list_entry(pos, struct timer, list)->expires - timer->expires) <= 0) pos = pos->next;
-	list_add_tail(&timer->list, pos);
-	irq_restore(flags);
+/* Sleep for a number of ticks, at least one. All sleepers wake with every tick, and look whether it is theirs. */
+void schedule_timeout(u32 n_ticks) {
+	u32 end = ticks + max(n_ticks, 1u);
+	guard_irq();
+	while ((int)(end - ticks) > 0) sleep_on(&sleepers, TASK_INTERRUPTIBLE);
 }
 
 int sys_ticks(void) { return ticks & 0x7fffffff; }

@@ -2,12 +2,10 @@
  * The address sanitiser: the compiler calls one of the functions at the end before every access to memory.
  * One shadow byte stands for 8 bytes: 0 all may be used, 1 to 7 only so many, else why not.
  */
-#include "kernel.h"
 #include "mm.h"
 #include "sched.h"
 
 #define GRANULE 8
-#define CALLER ((u32)__builtin_return_address(0))
 
 static u8 shadow[HEAP_END / GRANULE];
 static bool reporting;
@@ -30,13 +28,11 @@ static void show_object(u32 addr) {
 	show_track("Allocated", &chunk->alloc);
 	if (!chunk->in_use) show_track("Freed", &chunk->free);
 	printk("\n");
-	printk("The buggy address belongs to the object at %08x\n", object);
-	printk(" which belongs to the cache kmalloc-%u of size %u\n", chunk->class_size, chunk->class_size);
 	printk("The buggy address is located %d bytes inside of\n", (int)(addr - object));
 	printk(" %u-byte region [%08x, %08x)\n", chunk->size, object, object + chunk->size);
 }
 
-static void report(const char *bug, const char *access, u32 addr, u32 eip) {
+void kasan_report(const char *bug, const char *access, u32 addr, u32 eip) {
 	irq_save();
 	reporting = true;
 	printk("==================================================================\n");
@@ -50,8 +46,6 @@ static void report(const char *bug, const char *access, u32 addr, u32 eip) {
 	panic("kasan.fault=panic set ...");
 }
 
-void kasan_report_free(u32 addr, u32 eip) { report("double-free", "Free of", addr, eip); }
-
 void kasan_check(u32 addr, u32 size, bool write, u32 eip) {
 	char access[32];
 	for (u32 at = addr; at < addr + size; at = (at | (GRANULE - 1)) + 1) {
@@ -60,7 +54,7 @@ void kasan_check(u32 addr, u32 size, bool write, u32 eip) {
 		u32 last = min(addr + size - 1 - (at & ~(GRANULE - 1)), GRANULE - 1u);	/* byte of this granule */
 		if (value == 0 || (value < GRANULE && last < value)) continue;
 		snprintf(access, sizeof(access), "%s of size %u at", write ? "Write" : "Read", size);
-		report(value == KASAN_FREED ? "use-after-free" : "slab-out-of-bounds", access, addr, eip);
+		kasan_report(value == KASAN_FREED ? "use-after-free" : "slab-out-of-bounds", access, addr, eip);
 	}
 }
 

@@ -17,7 +17,9 @@ static void shell(void) {
 	for (;;) {
 		say("lab# ");
 		int n = syscall(NR_read, 0, (u32)text, 256, 0);
-		memcpy(text + n - 1, strstr(text, "(") ? "\n" : "()\n", 4);	/* `ps` is short for `ps()` */
+		char *end = text;
+		while (*end >= 'a' && *end <= 'z') end++;
+		if (*end == '\n') memcpy(end, "()\n", 4);	/* `ps` is short for `ps()` */
 		if (n > 1 && repro_compile(text, "sh")) say("= %d\n", repro_run());
 		memset(text, 0, 256);
 	}

@@ -13,10 +13,10 @@ enum argument { NUMBER, STRING, VARIABLE };
 
 struct op {
 	u8 kind, n_args, types[4];
-	signed char results[2];		/* variables, or -1 */
-	u16 line, end;			/* end of a block: the operation behind it */
+	u8 results[2];			/* variables; none: the first, which nobody reads */
+	u16 line, end;			/* end: the operation behind it and its block */
 	u32 number, args[4];		/* index in call_names, or how often */
-	char *name;			/* of the call, in the text */
+	char name[16];			/* of the call */
 };
 
 struct thread {
@@ -80,16 +80,15 @@ static bool take_number(u32 *number) {
 }
 
 /* In place: what the backslashes mean, and a zero byte where the closing quote was. */
-static bool take_string(u32 *address) {
+static void take_string(u32 *address) {
 	char *to = at;
 	for (*address = (u32)at; *at != '"'; at++) {
 		if (*at == '\\' && *++at == 'n') *at = '\n';
-		else if (!*at || *at == '\n') return want(false, "a closing quote");
+		else if (!*at || *at == '\n') break;
 		*to++ = *at;
 	}
-	at++;
+	want(take('"'), "a closing quote");
 	*to = 0;
-	return true;
 }
 
 static int variable(const char *name, bool create) {
@@ -100,43 +99,45 @@ static int variable(const char *name, bool create) {
 	return n_variables++;
 }
 
-static bool compile_argument(struct op *op) {
+static void compile_argument(struct op *op) {
 	char word[16];
-	if (!want(op->n_args < 4, "four arguments at most")) return false;
+	if (!want(op->n_args < 4, "four arguments at most")) return;
 	u32 *value = &op->args[op->n_args];
 	u8 *type = &op->types[op->n_args++];
 	*type = take('"') ? STRING : (*at | 32) >= 'a' && (*at | 32) <= 'z' ? VARIABLE : NUMBER;
-	if (*type == STRING) return take_string(value);
-	if (*type == NUMBER) return want(take_number(value), "an argument");
-	*value = take_name(word) ? variable(word, false) : -1;
-	return want((int)*value >= 0, "a variable that has a value");
+	if (*type == STRING) take_string(value);
+	else if (*type == NUMBER) want(take_number(value), "an argument");
+	else want(take_word(word) && (int)(*value = variable(word, false)) >= 0, "a variable that has a value");
 }
 
-static bool compile_call(struct op *op, const char *name) {
-	op->name = at - strlen(name);
-	if (!want(take('('), "'('")) return false;
-	op->name[strlen(name)] = 0;
-	while (op->number < ARRAY_SIZE(call_names) && strcmp(call_names[op->number], name)) op->number++;
-	if (take(')')) return true;
-	do if (!compile_argument(op)) return false;
+static void compile_call(struct op *op) {
+	want(take('('), "'('");
+	while (op->number < ARRAY_SIZE(call_names) && strcmp(call_names[op->number], op->name)) op->number++;
+	if (take(')')) return;
+	do compile_argument(op);
 	while (take(','));
-	return want(take(')'), "',' or ')'");
+	want(take(')'), "',' or ')'");
 }
 
-static bool compile_statement(struct op *op) {
-	char name[16], second[16] = "";
-	if (!want(take_name(name), "a call, a block or '}'")) return false;
-	for (op->kind = THREAD; op->kind && strcmp(name, blocks[op->kind]); op->kind--) ;
-	if (op->kind) {
-		if (op->kind != THREAD && !want(take_number(&op->number), "a number")) return false;
-		if (op->kind == TICKS && !want(take_name(name) && !strcmp(name, "ticks"), "'ticks'")) return false;
-		return want(take('{'), "'{'");
-	}
-	if (take(',') && !want(take_name(second), "a name")) return false;
-	if (!take('=')) return want(!second[0], "'='") && compile_call(op, name);
-	op->results[0] = variable(name, true);
-	if (second[0]) op->results[1] = variable(second, true);
-	return want(take_name(name), "a call") && compile_call(op, name);
+static void compile_block(struct op *op) {
+	char word[16] = "";
+	if (op->kind != THREAD) want(take_number(&op->number), "a number");
+	if (op->kind == TICKS) want(take_name(word) && !strcmp(word, "ticks"), "'ticks'");
+	want(take('{'), "'{'");
+}
+
+static void compile_statement(struct op *op) {
+	char second[16] = "";
+	want(take_name(op->name), "a call, a block or '}'");
+	for (op->kind = THREAD; op->kind && strcmp(op->name, blocks[op->kind]); op->kind--) ;
+	if (op->kind) return compile_block(op);
+	if (take(',')) want(take_name(second), "a name");
+	if (take('=')) {
+		op->results[0] = variable(op->name, true);
+		if (second[0]) op->results[1] = variable(second, true);
+		want(take_name(op->name), "a call");
+	} else want(!second[0], "'='");
+	compile_call(op);
 }
 
 static void compile_line(u32 line, u32 *open, u32 *depth) {
@@ -148,9 +149,9 @@ static void compile_line(u32 line, u32 *open, u32 *depth) {
 		return;
 	}
 	if (!want(n_ops < MAX_OPS, "8192 statements at most")) return;
-	*op = (struct op){ .line = line, .results = { -1, -1 } };
-	if (compile_statement(op) && op->kind && want(*depth < MAX_DEPTH, "8 open blocks at most")) open[(*depth)++] = n_ops;
-	n_ops++;
+	*op = (struct op){ .line = line, .end = ++n_ops };
+	compile_statement(op);
+	if (op->kind && want(*depth < MAX_DEPTH, "8 open blocks at most")) open[(*depth)++] = n_ops - 1;
 }
 
 /* The text is changed and has to stay. Says what is wrong with it. */
@@ -208,12 +209,6 @@ static int expect(u32 value, u32 wanted, const char *what) {
 	return 0;
 }
 
-static int help(void) {
-	for (u32 i = 0; i < ARRAY_SIZE(call_names); i++) say("%s%c", call_names[i], i % 8 == 7 ? '\n' : ' ');
-	say("\n");
-	return 0;
-}
-
 static int run_call(struct thread *self, const struct op *op) {
 	u32 args[4];
 	for (u32 i = 0; i < 4; i++)
@@ -222,7 +217,9 @@ static int run_call(struct thread *self, const struct op *op) {
 	case PRINT: return say("%s %d\n", op->types[0] == STRING ? (char *)args[0] : "", args[op->types[0] == STRING]), 0;
 	case EXPECT: return expect(args[0], args[1], (char *)args[2]);
 	case WAIT: return wait_all();
-	case HELP: return help();
+	case HELP:
+		for (u32 i = 0; i < ARRAY_SIZE(call_names); i++) say("%s%c", call_names[i], i % 8 == 7 ? '\n' : ' ');
+		return say("\n"), 0;
 	default: return syscall(op->number - N_BUILTINS, args[0], args[1], args[2], args[3]);
 	}
 }
@@ -230,7 +227,7 @@ static int run_call(struct thread *self, const struct op *op) {
 /* Carries out the operations from first up to end. Returns what the last call did. */
 static int run(struct thread *self, u32 first, u32 end) {
 	int result = 0;
-	for (u32 i = first; i < end; i = ops[i].kind ? ops[i].end : i + 1) {
+	for (u32 i = first; i < end; i = ops[i].end) {
 		const struct op *op = &ops[i];
 		u32 start = op->kind == TICKS ? syscall(NR_ticks, 0, 0, 0, 0) : 0;
 		if (op->kind == REPEAT) for (u32 n = 0; n < op->number; n++) run(self, i + 1, op->end);
@@ -240,9 +237,9 @@ static int run(struct thread *self, u32 first, u32 end) {
 		if (op->kind == CALL || op->kind == THREAD) result = op->kind ? start_thread(i + 1) : run_call(self, op);
 		if ((op->kind == THREAD && result < 0) || (op->kind == CALL && result == -ENOSYS))
 			if (n_complaints++ < 10) say("%s: line %u: no %s\n", who, op->line, op->kind ? "thread" : op->name);
-		bool halves = op->results[1] >= 0 && result >= 0;
-		if (op->results[0] >= 0) values[op->results[0]] = halves ? result & 0xffff : result;
-		if (op->results[1] >= 0) values[op->results[1]] = halves ? result >> 16 : result;
+		bool halves = op->results[1] && result >= 0;
+		values[op->results[0]] = halves ? result & 0xffff : result;
+		values[op->results[1]] = halves ? result >> 16 : result;
 	}
 	return result;
 }

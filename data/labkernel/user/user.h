@@ -5,7 +5,6 @@ enum {
 #define X(name) NR_##name,
 #include "syscalls.h"
 #undef X
-	N_CALLS
 };
 
 static inline int syscall(int number, u32 a, u32 b, u32 c, u32 d) {

@@ -3,9 +3,7 @@
 
 #define GED_REGS 0xfea00200		/* microvm's ACPI registers: sleep control, sleep status, reset */
 
-void halt_forever(void) {
-	for (;;) asm volatile("cli; hlt");
-}
+void halt_forever(void) { for (;;) asm volatile("cli; hlt"); }
 
 int sys_poweroff(void) {
 	printk("reboot: Power down\n");
@@ -13,7 +11,6 @@ int sys_poweroff(void) {
 	map_device(GED_REGS);
 	*(volatile u8 *)GED_REGS = 0x34;					/* enter S5: microvm */
 	asm volatile("outw %0, %1" : : "a"((u16)0x2000), "Nd"((u16)0x604));	/* pc and q35 */
-	outb(0xf4, 0);								/* -device isa-debug-exit */
 	halt_forever();
 }
 
@@ -23,6 +20,5 @@ int sys_reboot(void) {
 	map_device(GED_REGS);
 	*(volatile u8 *)(GED_REGS + 2) = 0x42;	/* microvm */
 	outb(0xcf9, 6);				/* pc and q35 */
-	outb(0x64, 0xfe);			/* the keyboard controller's reset line */
 	halt_forever();
 }

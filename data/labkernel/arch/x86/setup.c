@@ -1,5 +1,4 @@
 /* Page tables, segments, interrupt controllers and the timer chip. */
-#include "kernel.h"
 #include "mm.h"
 
 #define PRESENT 1
@@ -11,8 +10,7 @@
 #define LOCAL_APIC 0xfee00000
 
 struct hvm_start_info {
-	u32 magic, version, flags, n_modules;
-	u32 modules, modules_high, cmdline, cmdline_high;
+	u32 magic, version, flags, n_modules, modules;	/* more follows */
 };
 
 struct hvm_module {
@@ -24,7 +22,7 @@ struct descriptor_pointer {
 	void *base;
 } __attribute__((packed));
 
-char boot_cmdline[256], boot_data[65536];
+char boot_data[65536];
 u32 boot_data_size;
 
 extern char trap_vectors[], entry_INT80_32[], _text[], _etext[];
@@ -40,7 +38,6 @@ static u32 gdt[6][2] = {
 /* Before paging is on, because QEMU puts these at the top of memory. */
 void save_boot_info(const struct hvm_start_info *info) {
 	const struct hvm_module *module = (const void *)info->modules;
-	if (info->cmdline) snprintf(boot_cmdline, sizeof(boot_cmdline), "%s", (const char *)info->cmdline);
 	if (!info->n_modules) return;
 	boot_data_size = min(module->size, sizeof(boot_data));
 	memcpy(boot_data, (const void *)module->addr, boot_data_size);
@@ -105,12 +102,4 @@ void timer_arm(void) {
 	outb(0x43, 0x30);
 	outb(0x40, PIT_RELOAD & 0xff);
 	outb(0x40, PIT_RELOAD >> 8);
-}
-
-/* Microseconds since the timer was set, less than a tick. */
-u32 timer_elapsed_us(void) {
-	outb(0x43, 0);
-	u32 left = inb(0x40);
-	left |= inb(0x40) << 8;
-	return left > PIT_RELOAD ? 1000000 / HZ - 1 : (PIT_RELOAD - left) * 838 / 1000;
 }

@@ -1,5 +1,4 @@
 /* Exceptions, interrupts and the way back. */
-#include "kernel.h"
 #include "sched.h"
 
 #define INVALID_OPCODE 6
@@ -27,8 +26,7 @@ static void exception(struct regs *regs) {
 	u32 addr;
 	asm volatile("mov %%cr2, %0" : "=r"(addr));
 	if (user_mode(regs)) {
-		printk("traps: %s[%d] %s ip:%x sp:%x address:%x error:%x\n", current->comm, current->pid, name, regs->eip,
-		       regs->esp, addr, regs->error);
+		printk("traps: %s[%d] %s ip:%x address:%x\n", current->comm, current->pid, name, regs->eip, addr);
 		do_exit();
 	}
 	if (regs->vector == PAGE_FAULT) page_fault(regs, addr);
