@@ -55,7 +55,7 @@ bench: install
 	@$(BIN)/python -m tests.bench
 
 lab: install
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 pictures: install-test
 	@$(BIN)/python -m tests.pictures

@@ -133,8 +133,10 @@ class GitCommand:
                 f"git: expected a repository of this user, {self.path} is another user's; if you trust it: {advice}", **evidence
             )
         if any(sign in stderr for sign in _NO_ROOM):
+            denied = any(sign in stderr for sign in ("Permission denied", "Read-only"))
+            advice = f"git clone {self.path}, and name the clone" if denied else "make room"
             return StorageError(
-                f"git: expected room and permission to write, git {arguments[0]} says {last!r}; make room", **evidence
+                f"git: expected room and permission to write, git {arguments[0]} says {last!r}; {advice}", **evidence
             )
         return RevisionError(
             f"git: expected git {arguments[0]} to work in {self.path}, status {status}, {last!r}; see git fsck", **evidence
