@@ -48,7 +48,7 @@ test: install-test
 
 check: install-test
 	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff format --check kbench tests
 	@$(BIN)/mypy
 
 bench: install
