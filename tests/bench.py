@@ -96,12 +96,13 @@ def bench_boot(kernel: KernelImage) -> None:
 
 def working(pid: int) -> bool:
     """Whether a compiler or a machine is running below a process."""
-    seen = subprocess.run(["ps", "--no-headers", "-e", "-o", "pid,ppid,comm"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in seen.splitlines()]
-    mine = {pid}
-    for _ in range(6):
-        mine |= {int(row[0]) for row in rows if int(row[1]) in mine}
-    return any(int(row[0]) in mine and int(row[0]) != pid and row[2].startswith(WORK) for row in rows)
+    try:
+        if Path(f"/proc/{pid}/comm").read_text().startswith(WORK):
+            return True
+        children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    except OSError:  # it has just ended
+        return False
+    return any(working(int(child)) for child in children.split())
 
 
 def bench_own_share(case: Path, folder: Path) -> None:
@@ -116,7 +117,7 @@ def bench_own_share(case: Path, folder: Path) -> None:
         def watch() -> None:
             while process.poll() is None:
                 samples.append(working(process.pid))
-                time.sleep(0.02)
+                time.sleep(0.005)
 
         watcher = threading.Thread(target=watch)
         watcher.start()
