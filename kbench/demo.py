@@ -73,7 +73,7 @@ def run_demo(
     say("They are the same.\n" if right else "They differ: the answer is wrong.\n")
     for what, path in places.items():
         say(f"{what + ':':<20}{_short(path)}")
-    say(f"{found['builds']} kernels built, {found['runs']} machines booted, {time.monotonic() - started:.0f} s in all")
+    say(f"{found['builds']} revisions built, {found['runs']} machines booted, {time.monotonic() - started:.0f} s in all")
     if show:
         show(found | {"planted": truth, "right": right, "files": {what: str(path) for what, path in places.items()}})
     return 0 if right else 1
