@@ -12,24 +12,23 @@ import threading
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kbench.bisection import Bisection, BisectionResult
 from kbench.bisection.case import load_case
-from kbench.bisection.report import bisection_log
 from kbench.bisection.view import view
 from kbench.errors import InputError
 from kbench.host import storage, usable_cores
 from kbench.kernels import Builder, Store, compile_tree
 from kbench.kernels.builder import image_of
-from kbench.machines import Machine, accelerator
-from kbench.machines import boot as boot_image
 from kbench.progress import Progress
 from kbench.records import BisectionView, KernelImage, MachineSpec, Target
 from kbench.repository import Repository
-from kbench.runs import RunSet
-from kbench.runs import repro as run_reproducer
 from kbench.targets import REPRODUCER_CHECKS, TARGETS
+
+if TYPE_CHECKING:
+    from kbench.machines import Machine
+    from kbench.runs import RunSet
 
 
 def build(
@@ -91,6 +90,8 @@ def boot(kernel: KernelImage, *, console: Path | None = None) -> Machine:
     LostMachineError
         It did not boot; the message says what was seen last.
     """
+    from kbench.machines import boot as boot_image
+
     return boot_image(kernel.target.machine, kernel, console=console)
 
 
@@ -106,6 +107,8 @@ def repro(
 
     See `kbench.runs.repro` for the arguments and errors.
     """
+    from kbench.runs import repro as run_reproducer
+
     check = REPRODUCER_CHECKS.get(kernel.target.name)
     if check and reproducer is not None and Path(reproducer).is_file():
         check(_text(reproducer, "reproducer"))
@@ -142,6 +145,8 @@ class BisectionReport:
 
     def log(self) -> str:
         """Return the text of the log."""
+        from kbench.bisection.report import bisection_log
+
         return bisection_log(self._bisection, self.view)
 
     def write(self) -> None:
@@ -259,8 +264,10 @@ def report(case: Path | str, *, output: Path | str | None = None, **overrides: A
 
 def _load_ahead(machine: MachineSpec) -> None:
     """Get ready, while the first kernel is compiled, what will be needed after it: it takes some seconds the first time."""
+    from kbench.machines import accelerator
+
     accelerator(machine)
-    for name in ("elftools.elf.elffile", "scipy.stats"):
+    for name in ("kbench.runs", "elftools.elf.elffile", "kbench.bisection.report", "scipy.stats"):
         import_module(name)
 
 

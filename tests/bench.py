@@ -29,7 +29,7 @@ from kbench.targets import LAB
 
 RUNS, ROUNDS = 40, 5
 #: Programs whose running time is the work itself; all else that a bisection spends is kbench's own.
-WORK = ("make", "gcc", "cc1", "as", "ld", "sh", "setpriv", "nm", "awk", "mawk", "objcopy", "collect2", "qemu-system")
+WORK = ("git", "make", "gcc", "cc1", "as", "ld", "sh", "setpriv", "nm", "awk", "mawk", "objcopy", "collect2", "qemu-system")
 
 
 def say(what: str, figure: str) -> None:
@@ -95,7 +95,7 @@ def bench_boot(kernel: KernelImage) -> None:
 
 
 def working(pid: int) -> bool:
-    """Whether a compiler or a machine is running below a process."""
+    """Whether git, a compiler or a machine is running below a process."""
     try:
         if Path(f"/proc/{pid}/comm").read_text().startswith(WORK):
             return True
@@ -106,7 +106,7 @@ def working(pid: int) -> bool:
 
 
 def bench_own_share(case: Path, folder: Path) -> None:
-    """Share of a bisection's wall time in which neither a compiler nor a machine was running."""
+    """Share of a bisection's wall time in which neither git, a compiler nor a machine was running."""
     argv = [sys.executable, "-m", "kbench", "bisect", str(case), "--strategy", "git", "--output", str(folder / "share"), "--json"]
     started = time.monotonic()
     with subprocess.Popen(

@@ -13,7 +13,6 @@ from kbench.host import require
 from kbench.kernels import Builder, Store
 from kbench.records import KernelImage, Run, Target
 from kbench.repository import Repository
-from kbench.runs import each_run
 
 
 class Laboratory(Protocol):
@@ -65,6 +64,8 @@ class LocalLaboratory:
 
     def run(self, kernel: KernelImage, numbers: Sequence[int], console: Callable[[int], Path]) -> Iterator[tuple[int, Run]]:
         """Yield (number, run) as the runs end."""
+        from kbench.runs import each_run  # late: loaded while the first kernel is compiled
+
         return each_run(kernel, numbers, reproducer=self._reproducer, console=console, jobs=self._jobs)
 
     def close(self) -> None:

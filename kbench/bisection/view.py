@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kbench import crash
 from kbench.bisection.driver import Bisection
 from kbench.bisection.result import first_crash_run
 from kbench.records import BisectionView
@@ -43,5 +42,7 @@ def crash_report(bisection: Bisection) -> str:
     run = first_crash_run(bisection.steps)
     if run is None or run.console is None or not run.console.is_file():
         return ""
+    from kbench import crash  # late: not needed before there is one
+
     found = crash.parse(run.console.read_text(errors="replace"))
     return found.report if found else ""
