@@ -6,6 +6,7 @@ longer than a second and somebody is looking.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from kbench.bisection import Bisection, BisectionResult
 from kbench.bisection.case import load_case
 from kbench.bisection.view import view
-from kbench.errors import InputError
+from kbench.errors import InputError, KbenchError
 from kbench.host import storage, usable_cores
 from kbench.kernels import Builder, Store, compile_tree
 from kbench.kernels.builder import image_of
@@ -266,7 +267,8 @@ def _load_ahead(machine: MachineSpec) -> None:
     """Get ready, while the first kernel is compiled, what will be needed after it: it takes some seconds the first time."""
     from kbench.machines import accelerator
 
-    accelerator(machine)
+    with contextlib.suppress(KbenchError):  # the bisection meets it too, and says it in one line
+        accelerator(machine)
     for name in ("kbench.runs", "elftools.elf.elffile", "kbench.bisection.report", "scipy.stats"):
         import_module(name)
 
