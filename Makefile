@@ -1,11 +1,14 @@
 # kbench: `make demo` and `make test` are all a fresh Debian or Ubuntu machine needs.
 #
-#   make demo    install, then bisect the lab kernel through papermill and show what came out
-#   make test    install, then run all tests, those on real machines included
-#   make check   ruff and mypy
-#   make bench   the figures the README claims
-#   make lab     open JupyterLab on the notebooks
-#   make pictures   draw the README's pictures again
+#   make demo         install, then bisect the lab kernel through papermill and show what came out
+#   make demo-linux   the same with real Linux under User-Mode Linux, sources and compilers installed as well
+#   make test         install, then run the tests, those on real machines included
+#   make test-linux   install, then run the tests that build and boot real Linux
+#   make check        ruff and mypy
+#   make bench        the figures the README claims
+#   make bench-linux  those about Linux
+#   make lab          open JupyterLab on the notebooks
+#   make pictures     draw the README's pictures again
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -13,14 +16,19 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test check bench lab pictures install install-test packages packages-browser clean
+.PHONY: help demo demo-linux test test-linux check bench bench-linux lab pictures clean
+.PHONY: install install-linux install-test packages packages-browser packages-linux packages-linux-test
 
 help:
-	@sed -n '3,8s/^# *//p' Makefile
+	@sed -n '3,11s/^# *//p' Makefile
 
 # What kbench needs from Debian, and the programs that show it is there.
 PACKAGES := git gcc make qemu-system-x86 python3-venv
 BROWSER := chromium fonts-dejavu-core
+# What a Linux build takes, the guest's shell, and a source to plant bugs in.
+LINUX := flex bison bc libelf-dev libssl-dev libc6-dev perl binutils busybox-static ccache linux-source-6.12
+# Other compilers and another architecture, for the tests.
+LINUX_TEST := gcc-11 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm
 
 packages:
 	@.ci/packages $(PACKAGES)
@@ -28,7 +36,14 @@ packages:
 packages-browser: packages
 	@.ci/packages $(BROWSER)
 
+packages-linux: packages
+	@.ci/packages $(LINUX)
+
+packages-linux-test: packages-linux
+	@.ci/packages $(LINUX_TEST)
+
 install: packages $(VENV)/.installed
+install-linux: packages-linux install
 install-test: packages-browser $(VENV)/.installed-test
 
 # uv installs the same packages as pip from the same registry, in a fifth of the time; where it cannot be had, pip does.
@@ -43,8 +58,14 @@ $(VENV)/.installed-test: pyproject.toml
 demo: install
 	@$(BIN)/kbench lab demo out/demo
 
+demo-linux: install-linux
+	@$(BIN)/kbench lab demo out/demo-linux --kernel linux
+
 test: install-test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m 'not linux'
+
+test-linux: packages-linux-test install-test
+	@$(BIN)/python -m pytest -m linux
 
 check: install-test
 	@$(BIN)/ruff check .
@@ -53,6 +74,9 @@ check: install-test
 
 bench: install
 	@$(BIN)/python -m tests.bench
+
+bench-linux: install-linux
+	@$(BIN)/python -m tests.bench_linux
 
 lab: install
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks

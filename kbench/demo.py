@@ -1,4 +1,7 @@
-"""The demonstration behind `make demo`: a lab, the notebook through papermill, and what came out. Read `run_demo`."""
+"""The demonstrations behind `make demo` and `make demo-linux`: a lab, a notebook through papermill, and what came out.
+
+Read `run_demo`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 
 from kbench.errors import InputError
 from kbench.host import storage
-from kbench.lab import create
+from kbench.lab import Lab
 from kbench.notebook import execute
 from kbench.resources import notebooks_dir
 
@@ -20,16 +23,23 @@ MARKER = ".kbench-demo"
 
 
 def run_demo(
-    folder: Path, *, seed: int, kind: str, say: Callable[[str], object], show: Callable[[Any], object] | None = None
+    folder: Path,
+    *,
+    make_lab: Callable[[Path], Lab],
+    notebook: str,
+    say: Callable[[str], object],
+    show: Callable[[Any], object] | None = None,
 ) -> int:
-    """Make a lab, bisect it by the notebook, and say what was found; return 0 when it is the planted culprit, else 1.
+    """Make a lab, bisect it by a notebook, and say what was found; return 0 when it is the planted culprit, else 1.
 
     Parameters
     ----------
     folder : Path
         Where everything goes; emptied if an earlier demonstration made it.
-    seed, kind
-        Of the lab, see `kbench.lab.create`.
+    make_lab : callable
+        Makes the lab in the folder it is given.
+    notebook : str
+        Which of kbench's notebooks; it takes `case` and `output`.
     say : callable
         Gets lines of text.
     show : callable, optional
@@ -50,12 +60,11 @@ def run_demo(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / MARKER).touch()
-    lab = create(folder / "lab", seed=seed, kind=kind)
-    say(f"lab: a git repository of a small kernel with a planted {kind}, its culprit written down in {lab.truth}")
-    say("bisecting it in real machines by notebooks/bisect.ipynb through papermill ...")
-    executed = folder / "bisect.ipynb"
-    found = execute(notebooks_dir() / "bisect.ipynb", executed, {"case": lab.case, "output": folder / "bisection"})
-    page = folder / "bisect.html"
+    lab = make_lab(folder / "lab")
+    say(f"lab: a git repository with a planted {lab.kind}, its culprit written down in {_short(lab.truth)}")
+    say(f"bisecting it in real machines by notebooks/{notebook}.ipynb through papermill ...")
+    executed, page = folder / f"{notebook}.ipynb", folder / f"{notebook}.html"
+    found = execute(notebooks_dir() / f"{notebook}.ipynb", executed, {"case": lab.case, "output": folder / "bisection"})
     from kbench.widgets.export import export_html
 
     export_html(executed, page)

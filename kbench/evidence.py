@@ -87,7 +87,8 @@ class VerdictRule:
     """From run counts to a verdict. Shares of a number of runs are rounded down.
 
     Bad: `min_crashes` and `crash_share` of the runs that were carried out crashed, and `seen_share` of all runs crashed
-    or ran clean. Good: none crashed, and `min_clean` and `clean_share` of all runs were clean.
+    or ran clean. Good: none crashed, `min_clean` and `clean_share` of all runs were clean, and with `needs_reach` they are
+    not known to have missed the code that crashes.
     """
 
     name: str
@@ -98,6 +99,7 @@ class VerdictRule:
     clean_share: Fraction
     clean_share_flaky: Fraction  # once the bug is known to be flaky
     own_titles: bool  # a crash is the bug only with a title of the bug; with another one the commit cannot be good either
+    needs_reach: bool = False  # clean runs that did not enter the code that crashes make no commit good
     transient: tuple[str, ...] = ()  # starts of titles that count as useless runs, unless the bug has such a title
 
 
@@ -111,10 +113,11 @@ GIT_RULE = VerdictRule(
     clean_share=Fraction(0),
     clean_share_flaky=Fraction(0),
     own_titles=True,
+    needs_reach=True,
 )
 
 # syzkaller's rule since e8709b21d (2024-07-15) and db79ee42a (2024-12-02): any title is the bug, but a crash of the fuzzer
-# itself (SYZFATAL, SYZFAIL) or a lost connection is not.
+# itself (SYZFATAL, SYZFAIL) or a lost connection is not. It does not ask whether the code was reached.
 SYZKALLER_RULE = VerdictRule(
     name="syzkaller",
     min_crashes=2,
@@ -165,7 +168,7 @@ def decide(seen: Observation, rule: VerdictRule, *, titles: Collection[str] = ()
     ):
         return Verdict.BAD
     if seen.total and not own and not other and seen.passed >= max(rule.min_clean, int(seen.total * clean_share)):
-        return Verdict.GOOD
+        return Verdict.SKIP if rule.needs_reach and seen.reached is False else Verdict.GOOD
     useless = seen.boot_failed + seen.test_failed + transient + other
     return None if seen.infra > useless or not seen.total else Verdict.SKIP
 

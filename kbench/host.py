@@ -28,6 +28,17 @@ PACKAGES = {
     "cc": "gcc",
     "ld": "binutils",
     "as": "binutils",
+    "objcopy": "binutils",
+    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+    "busybox": "busybox-static",
+    "depmod": "kmod",
+}
+
+# Debian's packages by what a failed build says it cannot include: headers for the programs a kernel build makes for itself.
+HEADERS = {
+    "gelf.h": "libelf-dev",
+    "libelf.h": "libelf-dev",
+    "openssl/": "libssl-dev",
 }
 
 # setpriv has the kernel send a signal when the thread that forked it ends; the shell then looks whether that thread was

@@ -6,7 +6,7 @@ bisections of that case (a strategy each); an experiment is written when it is a
     kbench.sqlite
     ├── journal       the case this file belongs to
     ├── bisections    a row per strategy tried, with its result once there is one
-    ├── experiments   commit, runs and stage in the order asked, with the build and its cost
+    ├── experiments   commit, runs and stage in the order asked, with the build and its cost, and what was found besides
     └── runs          outcome, title, seconds and console of every run
 
 Open it with `Journal.open`. What it returns is plain records; what they mean is the driver's business.
@@ -30,7 +30,7 @@ from kbench.errors import JournalError, StorageError
 from kbench.records import Outcome, Run
 
 FILE_NAME = "kbench.sqlite"
-FORMAT = 1
+FORMAT = 2
 
 _SCHEMA = """
 CREATE TABLE journal (format INTEGER NOT NULL, inputs TEXT NOT NULL, case_name TEXT NOT NULL);
@@ -39,7 +39,7 @@ CREATE TABLE bisections (
 CREATE TABLE experiments (
     id INTEGER PRIMARY KEY, bisection INTEGER NOT NULL REFERENCES bisections, number INTEGER NOT NULL,
     commit_id TEXT NOT NULL, runs INTEGER NOT NULL, stage TEXT NOT NULL,
-    build TEXT, test_s REAL NOT NULL DEFAULT 0, complete INTEGER NOT NULL DEFAULT 0,
+    build TEXT, findings TEXT, test_s REAL NOT NULL DEFAULT 0, complete INTEGER NOT NULL DEFAULT 0,
     UNIQUE (bisection, number));
 CREATE TABLE runs (
     experiment INTEGER NOT NULL REFERENCES experiments, number INTEGER NOT NULL, outcome TEXT NOT NULL, title TEXT NOT NULL,
@@ -57,6 +57,7 @@ class Entry:
     runs: int  # asked for
     stage: str
     build: Mapping[str, Any] | None  # what the driver wrote of the build; None: not built yet
+    findings: Mapping[str, Any] | None  # what the driver wrote of what the runs mean; None: not looked at yet
     test_s: float
     complete: bool
     done: tuple[tuple[int, Run], ...]  # (number, run), in the order of their numbers
@@ -152,6 +153,10 @@ class Journal:
         """Write down what the build of an experiment came to (JSON)."""
         self._write("UPDATE experiments SET build = ? WHERE id = ?", (json.dumps(build), experiment))
 
+    def found(self, experiment: int, findings: Mapping[str, Any]) -> None:
+        """Write down what was found out about the runs of an experiment (JSON)."""
+        self._write("UPDATE experiments SET findings = ? WHERE id = ?", (json.dumps(findings), experiment))
+
     def ran(self, experiment: int, number: int, run: Run, seconds: float) -> None:
         """Write down one run and the wall clock since the one before; its console is kept relative to the case directory."""
         console = str(run.console.relative_to(self.path.parent)) if run.console else None
@@ -207,7 +212,8 @@ def _entries(database: sqlite3.Connection, bisection: int, folder: Path) -> list
         run = Run(Outcome(outcome), title, boot_s, elapsed_s, folder / console if console else None)
         runs.setdefault(experiment, []).append((number, run))
     rows = database.execute(
-        "SELECT id, number, commit_id, runs, stage, build, test_s, complete FROM experiments WHERE bisection = ? ORDER BY number",
+        "SELECT id, number, commit_id, runs, stage, build, findings, test_s, complete FROM experiments "
+        "WHERE bisection = ? ORDER BY number",
         (bisection,),
     )
     return [
@@ -218,8 +224,9 @@ def _entries(database: sqlite3.Connection, bisection: int, folder: Path) -> list
             row[3],
             row[4],
             json.loads(row[5]) if row[5] else None,
-            row[6],
-            bool(row[7]),
+            json.loads(row[6]) if row[6] else None,
+            row[7],
+            bool(row[8]),
             tuple(runs.get(row[0], ())),
         )
         for row in rows.fetchall()

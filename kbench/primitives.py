@@ -10,13 +10,14 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kbench.bisection import Bisection, BisectionResult
 from kbench.bisection.case import load_case
+from kbench.bisection.specs import shipped_config
 from kbench.bisection.view import view
 from kbench.errors import InputError, KbenchError
 from kbench.host import storage, usable_cores
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 
 
 def build(
-    source: str | Path, *, config: Path | str | None = None, target: str | Target = "lab", jobs: int | None = None
+    source: str | Path,
+    *,
+    config: Path | str | Sequence[Path | str] | None = None,
+    target: str | Target = "lab",
+    jobs: int | None = None,
 ) -> KernelImage:
     """Build a kernel, or fetch it from the store when this tree was built before.
 
@@ -41,8 +46,9 @@ def build(
     ----------
     source : str or Path
         "REPOSITORY@REVISION", built in a worktree of kbench's own; or a folder, built as it is.
-    config : path, optional
-        The kernel's config; the target's default otherwise.
+    config : path or list, optional
+        The kernel's config: a file, for Linux the name of a base kbench ships too, or a list of these; the target's default
+        otherwise.
     target : str or Target
         A kind of kernel kbench knows by name, or one of your own.
     jobs : int, optional
@@ -59,7 +65,8 @@ def build(
         if target not in TARGETS:
             raise InputError(f"build: expected a target of {', '.join(sorted(TARGETS))}, seen {target!r}; or pass a Target")
         target = TARGETS[target]
-    content = _text(config, "config") if config is not None else None
+    names = [] if config is None else [config] if isinstance(config, str | Path) else config
+    content = "\n".join(_text(_shipped(name), "config") for name in names) if names else None
     folder, at, revision = str(source).rpartition("@")
     with Progress(f"building {source}"):
         if at and not Path(source).is_dir():
@@ -178,7 +185,9 @@ class BisectionReport:
         if result is None:
             return f"<not ended: {len(self.view.steps)} revisions so far>"
         answer = f"{result.culprit[:12]} {result.culprit_subject}" if result.culprit else f"{result.n_candidates} candidates"
-        return f"<{result.outcome}: {answer}; {result.builds} builds, {result.runs} runs, {result.seconds:.0f} s>"
+        searched = f"{result.n_commits} commits" + ("" if result.n_kernels is None else f", {result.n_kernels} kernels")
+        cost = f"{result.builds} builds, {result.runs} runs, {result.seconds:.0f} s"
+        return f"<{result.outcome}: {answer}; {searched}; {cost}>"
 
     def _repr_html_(self) -> str:
         from kbench.widgets.page import summary_html
@@ -278,8 +287,13 @@ def _headline(bisection: Bisection) -> str:
         return ""
     step = bisection.steps[-1]
     left = next((s.candidates_left for s in reversed(bisection.steps) if s.candidates_left is not None), None)
+    of = "candidates" if bisection.search.n_kernels is None else "kernels"
     done = f"run {len(step.runs)} of {step.planned_runs}" if step.signature else "building"
-    return f"{step.stage} {step.commit[:12]}: {done}" + (f", {left} candidates left" if left is not None else "")
+    return f"{step.stage} {step.commit[:12]}: {done}" + (f", {left} {of} left" if left is not None else "")
+
+
+def _shipped(name: Path | str) -> Path | str:
+    return name if Path(name).exists() else shipped_config(str(name)) or name
 
 
 def _text(path: Path | str, what: str) -> str:

@@ -56,6 +56,17 @@ def count_titles(runs: Iterable[Run]) -> Counter[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class LinuxSpec:
+    """What is to be known of an architecture to configure and build a Linux tree for it."""
+
+    arch: str  # make's ARCH
+    source_archs: tuple[str, ...]  # folders below arch/ whose files go in: ("um", "x86") for User-Mode Linux
+    base: str  # the config kbench ships for it: data/linux/BASE.config
+    cross: str = ""  # make's CROSS_COMPILE, and the prefix of the compilers looked for
+    refused: tuple[str, ...] = ()  # options that let a guest at the host: off unless the case says `host_access = true`
+
+
+@dataclass(frozen=True, slots=True)
 class BuildSpec:
     """How a source tree becomes a kernel image. Placeholders: {source_tree} {build_dir} {config} {jobs}."""
 
@@ -66,6 +77,10 @@ class BuildSpec:
     clean: bool = True  # remove what git does not track first; False: objects are kept from build to build
     env: Mapping[str, str] = field(default_factory=dict)  # added to the environment
     timeout_s: float = 3600.0
+    linux: LinuxSpec | None = None  # a Linux tree: configured, fixed up and compared as such
+    compiler: str = ""  # by name ("gcc-11"), or "": what fits the release, of those on this machine
+    backports: tuple[str, ...] = ()  # fixes cherry-picked before each build, besides those known to be needed
+    host_access: bool = False  # User-Mode Linux may have the host's network and files
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +101,17 @@ class MachineSpec:
     kvm: bool = True  # may use KVM, once it has been seen to run a guest
     linux_crashes: bool = True  # lines that begin a crash report in Linux's form are crashes
     boot_failure: str = "skip"  # a kernel that does not boot cannot be tested; "crash": not booting is the bug
+    repro_s: float = 0.0  # the guest itself ends a reproducer after so long, as clean; 0: it is left to end
+    rootfs: str = ""  # a disk image, never written to, to run the reproducer in; "": the guest kbench makes
+    snapshot: bool = False  # boot once, then start each run from the saved machine
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """The user space kbench makes for a target: an init, a busybox, and the reproducer, compiled for it."""
+
+    compiler: str = "gcc"  # makes static programs that the guest runs
+    emulated: bool = False  # another architecture than the host's: the host cannot run them
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +121,7 @@ class Target:
     name: str
     build: BuildSpec
     machine: MachineSpec
+    guest: GuestSpec | None = None  # None: the reproducer goes to the kernel as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +137,8 @@ class KernelImage:
     compiler: str = ""  # first line of the compiler's --version
     build_s: float = 0.0  # wall clock of the build; 0 when it was there already
     cached: bool = False
+    config: Path | None = None  # the final .config
+    notes: tuple[str, ...] = ()  # what a user should know: an option that did not stay set, a compiler that stood in, …
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +160,10 @@ class Step:
     failure: str = ""  # why the revision as a whole could not be tested: the build's first error, …
     cached: bool = False  # the kernel was there already
     compiler: str = ""  # first line of its --version
+    same_as: str | None = None  # the commit that was tested already and is the same kernel: `runs` are its
+    reached: bool | None = None  # did the clean runs enter the code that crashes? None: not known
+    reach: str = ""  # how that was seen, or why it is not known
+    notes: tuple[str, ...] = ()  # of the kernel
 
     @property
     def counts(self) -> Counter[Outcome]:
@@ -163,3 +196,5 @@ class BisectionView:
     crash_report: str = ""
     build_s: float = 0.0
     test_s: float = 0.0
+    n_kernels: int | None = None  # different kernels the commits of the range can make, as far as known; None: not told apart
+    recipients: tuple[str, ...] = ()  # of a report, by the tree's own get_maintainer.pl

@@ -103,9 +103,15 @@ def test_skipped_culprit_is_inconclusive(bench: Bench) -> None:
     assert "fs/pipe.c:7:1: error: 'tail' undeclared" in log
 
 
-def test_noop_culprit_is_told(bench: Bench) -> None:
-    result = bench.bisection(TableLaboratory(bench.shows, signature=lambda _: "0" * 64)).run()
-    assert result.noop is True
+def test_a_release_that_is_the_same_kernel_is_not_good(bench: Bench) -> None:
+    """One kernel has one answer: it is run once, and every commit that makes it lends those runs."""
+    laboratory = TableLaboratory(bench.shows, signature=lambda _: "0" * 64)
+    bisection = bench.bisection(laboratory)
+    result = bisection.run()
+    assert (result.outcome, result.runs, len(laboratory.ran)) == ("older than range", 20, 20)
+    assert [step.same_as for step in bisection.steps] == [None, *[bench.commits[40]] * 3]
+    assert all(step.runs == bisection.steps[0].runs and step.verdict is Verdict.BAD for step in bisection.steps)
+    assert syzbot.read_log(bisection_log(bisection, view(bisection)))
 
 
 def test_infra_is_never_a_crash(bench: Bench) -> None:
@@ -188,6 +194,19 @@ def test_culprit_merge_is_compared_with_its_first_parent(tmp_path: Path) -> None
     bisection = Bisection(case, laboratory=laboratory)
     assert bisection.run().culprit == commits[3]
     assert (bisection.parent, bisection.result and bisection.result.noop) == (commits[1], False)
+
+
+def test_noop_culprit_is_told(tmp_path: Path) -> None:
+    """Its parent is older than the good end and was not tested: the two being one kernel speaks against the answer."""
+    rows = [Commit(), Commit([0], files={"a": b"1"}), Commit([0], files={"b": b"1"}), Commit([1, 2], files={"b": b"1"})]
+    commits = make_repository(tmp_path / "repo", rows)
+    case = make_case({"repository": "repo", "bad": "master", "good": commits[1], **KEYS}, folder=tmp_path)
+    same = TableLaboratory(
+        lambda commit, _: CRASH if commit in commits[2:] else OK,
+        signature=lambda commit: "0" * 64 if commit in (commits[0], commits[2]) else commit,
+    )
+    result = Bisection(case, laboratory=same).run()
+    assert (result.culprit, result.noop) == (commits[2], True)
 
 
 def test_the_reproducer_of_the_start_is_used_to_the_end(bench: Bench) -> None:

@@ -84,6 +84,58 @@ def test_bad_cases_have_one_clear_line(tmp_path: Path, text: str, message: str) 
     assert caught.value.exit_code == 2
 
 
+LINUX = 'repository = "r"\nbad = "b"\ntarget = "um"\n'
+
+
+def test_keys_for_linux_reach_the_specs(tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(b"")
+    keys = 'compiler = "gcc-11"\nbackports = ["abc", "def"]\nhost_access = true\nrepro_s = 3\n'
+    um = load_case(write(tmp_path, LINUX + keys)).resolve()
+    assert (um.build.compiler, um.build.backports, um.build.host_access) == ("gcc-11", ("abc", "def"), True)
+    assert um.machine.repro_s == 3
+    qemu = load_case(
+        write(tmp_path, LINUX.replace("um", "qemu-x86_64") + 'rootfs = "disk.img"\nsnapshot = true\nmachine = "q35"\n')
+    )
+    machine = qemu.resolve().machine
+    assert (machine.rootfs, machine.snapshot) == (str(tmp_path / "disk.img"), True)
+    assert machine.argv[machine.argv.index("-M") + 1] == "q35"
+    assert "console=ttyS0" in " ".join(machine.argv), "the rest of the target stays"
+
+
+def test_a_config_is_a_base_a_file_or_both(tmp_path: Path) -> None:
+    (tmp_path / "mine.config").write_text("CONFIG_MINE=y\n")
+    base = load_case(write(tmp_path, LINUX), config="um").read("config")
+    assert base and b"CONFIG_" in base
+    both = load_case(write(tmp_path, LINUX + 'config = ["um", "mine.config"]\n')).read("config")
+    assert both == base + b"\n" + b"CONFIG_MINE=y\n"
+    (tmp_path / "um").write_text("CONFIG_OWN=y\n")
+    assert load_case(write(tmp_path, LINUX), config="um").read("config") == b"CONFIG_OWN=y\n", "a file of that name wins"
+    with pytest.raises(CaseError, match=r"paths are relative to .* or name a base: .*x86_64"):
+        load_case(write(tmp_path, LINUX), config="umm").read("config")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (OWN + 'compiler = "gcc-11"', "`compiler` with a target of qemu-aarch64, qemu-x86_64, um, got 'custom'"),
+        (OWN + "backports = ['abc']", "`backports`"),
+        (OWN + "liveness = true", "`liveness`"),
+        (OWN + "repro_s = 3", "`repro_s`"),
+        (LINUX + "snapshot = true", "`snapshot` with a target of qemu-aarch64, qemu-x86_64, got 'um'"),
+        (LINUX + 'machine = "q35"', "`machine` with a target that runs in QEMU"),
+        (LINUX.replace("um", "qemu-x86_64") + 'rootfs = "gone.img"', "'gone.img'"),
+        (OWN + "config = ['a', 'b']", "one config"),
+        (LINUX + "relevance = 'yes'", "'relevance'"),
+        (LINUX + "repro_s = 0", "'repro_s'"),
+    ],
+)
+def test_keys_without_effect_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CaseError) as caught:
+        load_case(write(tmp_path, text)).resolve()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match="expected a case file"):
         load_case(tmp_path / "no.toml")
@@ -98,6 +150,10 @@ def test_missing_inputs(tmp_path: Path) -> None:
     lab = load_case(write(tmp_path, 'repository = "r"\nbad = "b"\ntarget = "lab"\n'))
     with pytest.raises(ReproducerError, match="names none"):
         lab.check_reproducer()
+    with pytest.raises(ReproducerError, match="for target 'um'"):
+        load_case(write(tmp_path, LINUX)).check_reproducer()
+    assert load_case(write(tmp_path, LINUX), boot_failure="crash").check_reproducer() is None
+    write(tmp_path, 'repository = "r"\nbad = "b"\ntarget = "lab"\n')
     (tmp_path / "repro.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(ReproducerError, match="binary"):
         load_case(tmp_path, reproducer="repro.txt").check_reproducer()

@@ -65,7 +65,7 @@ def test_unknown_command_and_option(tmp_path: Path) -> None:
 
 
 def test_settings_keep_hashes_as_text() -> None:
-    from kbench.cli import _settings
+    from kbench.cli.bisections import _settings
 
     assert _settings(["bad=1234567", "good=12e4567", "runs=5", "kvm=false", 'tags="w*"']) == {
         "bad": "1234567",

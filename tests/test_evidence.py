@@ -152,3 +152,11 @@ def test_representative_crashes_of_the_corpus(case: Any) -> None:
     assert found is not None
     expect = case["expect"]
     assert (found.title, set(found.types), found.other) == (expect["report"], set(expect["types"]), expect["other"])
+
+
+def test_clean_runs_that_never_got_there_make_no_commit_good() -> None:
+    """By git's rule; syzkaller's own does not ask. A crash is a crash wherever it was."""
+    for reached, verdict in ((True, Verdict.GOOD), (None, Verdict.GOOD), (False, Verdict.SKIP)):
+        assert decide(Observation(1, passed=10, reached=reached), GIT_RULE) is verdict
+        assert decide(Observation(1, passed=10, reached=reached), SYZKALLER_RULE) is Verdict.GOOD
+    assert decide(Observation(1, passed=9, crashes={"BUG": 1}, reached=False), GIT_RULE, titles=["BUG"]) is Verdict.BAD

@@ -32,8 +32,11 @@ def test_everything_comes_back(tmp_path: Path) -> None:
         journal.built(first, {"signature": "s", "error": ""})
         journal.ran(first, 1, run, 0.75)
         journal.ran(first, 0, Run(Outcome.OK), 0.5)
+        assert journal.entries()[0].findings is None
+        journal.found(first, {"reached": False, "reach": "never entered"})
     with opened(tmp_path) as journal:
         (entry,) = journal.entries()
+        assert entry.findings == {"reached": False, "reach": "never entered"}
         assert entry.build == {"signature": "s", "error": ""}
         assert entry.done == ((0, Run(Outcome.OK)), (1, run))
         assert (entry.test_s, entry.complete, entry.runs, entry.stage) == (1.25, False, 20, "original")

@@ -11,7 +11,9 @@ import pytest
 
 from kbench.errors import BuildError, MachineLacksError
 from kbench.kernels import Builder, Store, compile_tree, signature
-from kbench.kernels.make import OUTPUT_CAP_BYTES, compiled_files, dependencies, root_cause, run_commands
+from kbench.kernels.causes import root_cause
+from kbench.kernels.compiled import compiled_files, dependencies
+from kbench.kernels.make import OUTPUT_CAP_BYTES, run_commands
 from kbench.records import BuildSpec, KernelImage, Target
 from kbench.repository import Repository
 from kbench.resources import data_dir
@@ -145,6 +147,13 @@ def test_failures_of_this_machine_are_not_remembered(tmp_path: Path) -> None:
     )
     with pytest.raises(MachineLacksError, match="memory"):
         killed.build(0)
+
+
+def test_missing_headers_are_the_machines_fault(tmp_path: Path) -> None:
+    text = "tools/objtool/elf.h:10:10: fatal error: gelf.h: No such file or directory"
+    source = Source(tmp_path, {"Makefile": f"kernel:\n\t@echo '{text}'; exit 1\n"})
+    with pytest.raises(MachineLacksError, match="apt-get install libelf-dev"):
+        source.build(0)
 
 
 def test_time_limit_ends_all_of_it(tmp_path: Path) -> None:

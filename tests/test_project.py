@@ -29,13 +29,18 @@ FLOORS = {
     "reproducer": 1,
     "progress": 1,
     "host": 1,
+    "relevance": 1,
     "targets": 2,
     "repository": 2,
     "kernels": 2,
     "machines": 2,
+    "symbols": 2,
+    "maintainers": 2,
     "runs": 3,
+    "liveness": 3,
     "journal": 3,
     "bisection": 4,
+    "minimise": 4,
     "lab": 5,
     "study": 5,
     "widgets": 6,
@@ -46,7 +51,7 @@ FLOORS = {
     "demo": 6,
     "cli": 6,
 }
-PURE = {"history", "search", "evidence", "flakiness", "crash", "syzbot", "reproducer", "records", "errors"}
+PURE = {"relevance", "history", "search", "evidence", "flakiness", "crash", "syzbot", "reproducer", "records", "errors"}
 EFFECTS = {"os", "subprocess", "time", "random", "git", "sqlite3", "ipywidgets", "socket", "asyncio", "shutil", "tempfile"}
 
 
@@ -84,7 +89,10 @@ def test_imports_only_from_floors_below(path: Path) -> None:
 # On one floor, and in this direction only.
 _SIDEWAYS = {
     "search": {"history", "evidence"},
+    "relevance": {"history"},
     "kernels": {"repository", "targets"},
+    "liveness": {"runs"},
+    "minimise": {"bisection"},
     "primitives": {"widgets", "progress"},
     "replay": {"widgets"},
     "demo": {"notebook", "widgets"},

@@ -398,3 +398,16 @@ def test_worktrees_of_the_user_are_left_alone(forked: tuple[Repository, list[str
         worktree.checkout(names[1])
     (tmp_path / "unplugged").rename(tmp_path / "usb")
     assert git(tmp_path / "usb", "rev-parse", "HEAD").strip() == names[0]
+
+
+def test_outline_has_all_folders_and_few_files(tmp_path: Path) -> None:
+    rows = [Commit(files={"a/b/c.c": b"1", "d/e [x].c": b"2", "MAINTAINERS": b"3"}), Commit([0], files={"f/g.c": b"4"})]
+    commits = make_repository(tmp_path / "repo", rows)
+    repository = Repository(tmp_path / "repo")
+    with repository.worktree(tmp_path / "tree") as worktree:
+        worktree.outline(commits[0], ["MAINTAINERS", "d/e [x].c", "none.c"])
+        found = sorted(str(path.relative_to(worktree.path)) for path in worktree.path.rglob("*") if path.name != ".git")
+        assert found == ["MAINTAINERS", "a", "a/b", "d", "d/e [x].c"]
+        assert git(worktree.path, "rev-parse", "HEAD").strip() == commits[0]
+        worktree.checkout(commits[1])
+        assert (worktree.path / "f" / "g.c").read_text() == "4"

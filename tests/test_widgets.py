@@ -240,6 +240,28 @@ def test_report_tells_all_without_javascript(view: BisectionView) -> None:
         assert words in text
 
 
+def test_what_was_not_run_or_not_reached_is_told(view: BisectionView) -> None:
+    """A kernel tested already lends its runs and they count once; whether clean runs got there is said with how it was seen."""
+    twin = replace(view.steps[4], commit=views.commit(199), same_as=view.steps[4].commit, notes=(f"gcc-11 {views.ATTACK}",))
+    missed = replace(view.steps[3], reached=False, reach=f"pipe_read was never entered {views.ATTACK}")
+    with_more = replace(view, steps=(*view.steps, twin, missed), n_kernels=53, recipients=("Al <al@example.org>",))
+    assert rows.n_runs(with_more) == rows.n_runs(view) + len(missed.runs)
+    *_, lent, last = rows.search_rows(with_more)
+    assert (lent["same_as"], lent["reached"], last["reached"]) == (view.steps[4].commit, "", "no")
+    assert rows.reached(replace(missed, reached=None)) == "not known"
+    text = re.sub(r"<script.*?</script>", "", page.html_report(with_more, log_text=""), flags=re.DOTALL)
+    for words in (
+        "300 commits, 53 kernels",
+        f"same kernel as {view.steps[4].commit[:12]}: ",
+        "pipe_read was never entered &lt;script&gt;",
+        "gcc-11 &lt;script&gt;",
+        "Al &lt;al@example.org&gt;",
+        ">no</td>",
+    ):
+        assert words in text, words
+    assert "<script>window" not in text
+
+
 def test_report_of_nothing_yet(view: BisectionView) -> None:
     text = page.html_report(BisectionView("empty", "cause", "git", 0, ()), log_text="")
     assert "Searching: 0 revisions tested" in text

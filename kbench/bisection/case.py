@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -16,10 +15,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from kbench.bisection import specs
 from kbench.errors import CaseError, ReproducerError
 from kbench.evidence import SYZKALLER_RULE
-from kbench.records import BuildSpec, MachineSpec, Target
-from kbench.targets import REPRODUCER_CHECKS, TARGETS
+from kbench.records import Target
+from kbench.targets import REPRODUCER_CHECKS
 
 _Seconds = Annotated[float, msgspec.Meta(gt=0)]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -41,13 +41,17 @@ class Case:
     tags: str = "v*"  # release tags to walk back over, as a pattern
     oldest: str = ""  # the oldest release worth trying
     reproducer: str = ""  # file handed to the kernel at boot
-    config: str = ""  # file with the kernel's config
+    config: _Words = ""  # the kernel's config: a file, the name of a base kbench ships for Linux, or a list of them in order
 
     build: str | list[_Words] = ""  # command line, or a list of them; {source_tree} {build_dir} {config} {jobs} are filled in
     image: str = ""  # what QEMU loads, below the build folder or the source tree
     symbols: str = ""  # ELF file with symbols, when the image has none
     clean_build: bool | None = None  # start each build from a clean tree; false needs a Makefile that knows its dependencies
     build_timeout_s: _Seconds | None = None
+    compiler: str = ""  # Linux only, by name, e.g. "gcc-11"; what fits the release, of those on this machine, by default
+    backports: _Words = field(default_factory=list)  # Linux only: fixes (revisions) cherry-picked before each build
+    host_access: bool | None = None  # User-Mode Linux only: true lets the guest at the host's network and files
+    relevance: bool | None = None  # commits that cannot change the kernel are not built; true by default for Linux
 
     qemu: _Words = ""  # QEMU and its options; {image} {reproducer} {cmdline} are filled in
     machine: str = ""  # instead of `qemu`: a machine of qemu-system-x86_64 started with -kernel, e.g. "pc"
@@ -63,6 +67,10 @@ class Case:
     kvm: bool | None = None  # false: never use KVM
     linux_crashes: bool | None = None  # false: only `crashed` says what a crash is
     boot_failure: Literal["skip", "crash"] | None = None  # crash: that it does not boot is the bug
+    rootfs: str = ""  # Linux only: a disk image, never written to, to run the reproducer in; "": a guest kbench makes
+    snapshot: bool | None = None  # Linux in QEMU only: boot once and start each run from the saved machine
+    repro_s: _Seconds | None = None  # Linux only: the guest ends a reproducer after so long, as clean
+    liveness: bool | None = None  # look whether clean runs got to the code that crashes; true by default where that can be seen
 
     strategy: str = "syzkaller"
     confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.95
@@ -79,6 +87,12 @@ class Case:
         """`good` as a list."""
         return [self.good] if isinstance(self.good, str) else self.good
 
+    @property
+    def configs(self) -> list[str]:
+        """`config` as a list; a disk image has the shipped bases take what disks take."""
+        named = ([self.config] if self.config else []) if isinstance(self.config, str) else self.config
+        return [*named, *specs.disk_config(self, named)]
+
     def path(self, name: str) -> Path:
         """Return a path of the case, relative ones taken from the case file's folder."""
         try:
@@ -87,21 +101,28 @@ class Case:
             raise CaseError(f"case: expected a path, {name!r} names no user's folder; write it out") from error
 
     def read(self, key: str) -> bytes | None:
-        """Return the content of the file a key names, None when the key is not given."""
-        name = getattr(self, key)
-        if not name:
-            return None
-        path = self.path(name)
+        """Return the content of the file a key names, or of its files one after the other; None when the key is not given."""
+        names = self.configs if key == "config" else filter(None, [getattr(self, key)])
+        contents = [self._read(key, name) for name in names]
+        return b"\n".join(contents) if contents else None
+
+    def located(self, config: str) -> Path:
+        """Return where a config is: the case's own file, else the base kbench ships under that name."""
+        path = self.path(config)
+        return path if path.exists() else specs.shipped_config(config) or path
+
+    def _read(self, key: str, name: str) -> bytes:
+        path = self.located(name) if key == "config" else self.path(name)
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                content = file.read(MAX_INPUT_BYTES + 1)
         except OSError as error:
+            bases = f"; or name a base: {', '.join(specs.shipped_configs())}" if key == "config" else ""
             raise CaseError(
-                f"case: expected a file at {key} = {name!r}, {error.strerror}; paths are relative to {self.folder}"
+                f"case: expected a file at {key} = {name!r}, {error.strerror}; paths are relative to {self.folder}{bases}"
             ) from error
         if len(content) > MAX_INPUT_BYTES:
-            raise CaseError(
-                f"case: expected {key} of {MAX_INPUT_BYTES} bytes at most, {name!r} has {len(content)}; give a smaller file"
-            )
+            raise CaseError(f"case: expected {key} of {MAX_INPUT_BYTES} bytes at most, {name!r} has more; give a smaller file")
         return content
 
     def resolve(self) -> Target:
@@ -112,44 +133,7 @@ class Case:
         CaseError
             An unknown target, or keys that are needed without one and missing.
         """
-        base = _named_target(self.target) if self.target else self._own_target()
-        build = _override(
-            base.build,
-            commands=_commands(self.build) if self.build else None,
-            image=self.image or None,
-            symbols=self.symbols or None,
-            clean=self.clean_build,
-            timeout_s=self.build_timeout_s,
-        )
-        machine = _override(
-            base.machine,
-            argv=self._qemu() if self.qemu or self.machine else None,
-            **{
-                name: getattr(self, name)
-                for name in (
-                    "cmdline",
-                    "memory_mib",
-                    "booted",
-                    "done",
-                    "crashed",
-                    "test_failed",
-                    "boot_timeout_s",
-                    "silence_s",
-                    "linux_crashes",
-                    "boot_failure",
-                    "timeout_s",
-                    "kvm",
-                )
-            },
-        )
-        for name in filter(None, (self.image, self.symbols)):
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                raise CaseError(
-                    f"case: expected `image` and `symbols` below the build folder, {name!r} is not; give a relative path"
-                )
-        for name in ("booted", "done", "crashed", "test_failed"):
-            _check_pattern(name, getattr(machine, name))
-        return replace(base, build=build, machine=machine)
+        return specs.target_of(self)
 
     def check_runs(self) -> None:
         """Raise CaseError when the strategy's verdict rule can never find so few runs bad."""
@@ -162,6 +146,9 @@ class Case:
     def check_reproducer(self) -> bytes | None:
         """Return the reproducer's content; raise ReproducerError when it cannot be what the target takes."""
         content = self.read("reproducer")
+        target = self.resolve()
+        if content is None and target.guest is not None and target.machine.boot_failure != "crash":
+            raise ReproducerError(f"reproducer: expected one for target {target.name!r}, the case names none; add `reproducer`")
         if check := REPRODUCER_CHECKS.get(self.target):
             if content is None:
                 raise ReproducerError("reproducer: expected a file in `reproducer`, the case names none; write one")
@@ -170,27 +157,6 @@ class Case:
             except UnicodeDecodeError:
                 raise ReproducerError(f"reproducer: expected text, {self.reproducer!r} is binary; give a text file") from None
         return content
-
-    def _own_target(self) -> Target:
-        missing = [
-            key for key, value in (("build", self.build), ("image", self.image), ("qemu", self.qemu or self.machine)) if not value
-        ]
-        if missing:
-            names = ", ".join(sorted(TARGETS))
-            raise CaseError(
-                f"case: expected `target` ({names}) or else build, image and qemu, missing {', '.join(missing)}; add them"
-            )
-        return Target(
-            name="custom",
-            build=BuildSpec(commands=_commands(self.build), image=self.image, config=".config" if self.config else None),
-            machine=MachineSpec(argv=self._qemu()),
-        )
-
-    def _qemu(self) -> tuple[str, ...]:
-        if not self.qemu:
-            line = ["qemu-system-x86_64", "-M", self.machine, "-kernel", "{image}", "-initrd", "{reproducer}"]
-            return (*line, "-append", "{cmdline}") if self.cmdline else tuple(line)
-        return _split("qemu", self.qemu)
 
 
 #: The keys a case file may have, with their types.
@@ -203,7 +169,7 @@ def load_case(path: Path | str, **overrides: Any) -> Case:
     Parameters
     ----------
     path : path
-        The TOML file, or the folder it is in as `case.toml`.
+        The TOML file, or the folder it is in as `case.toml`; "" for none: the overrides are the case, in the current folder.
     **overrides
         Keys of `Case`; None and "" leave a key as it is.
 
@@ -214,6 +180,9 @@ def load_case(path: Path | str, **overrides: Any) -> Case:
     """
     if not isinstance(path, str | Path):
         raise CaseError(f"case: expected a path, got {path!r}; give the case file")
+    given = {key: value for key, value in overrides.items() if value not in (None, "")}
+    if path == "":
+        return make_case(given, folder=Path.cwd(), where="the parameters")
     path = Path(path)
     try:
         path = path / "case.toml" if path.is_dir() else path
@@ -225,12 +194,7 @@ def load_case(path: Path | str, **overrides: Any) -> Case:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CaseError(f"case: expected TOML in {path}, {error}; correct that line") from error
-    return make_case(
-        keys | {key: value for key, value in overrides.items() if value not in (None, "")},
-        folder=path.resolve().parent,
-        where=str(path),
-        stem=path.stem,
-    )
+    return make_case(keys | given, folder=path.resolve().parent, where=str(path), stem=path.stem)
 
 
 def make_case(keys: Mapping[str, Any], *, folder: Path, where: str = "the case", stem: str = "case") -> Case:
@@ -255,41 +219,3 @@ def _readable(message: str) -> str:
     message = message[:1].lower() + message[1:]
     message = re.sub(r" - at `\$\.?(.*?)`$", lambda match: f" at {match[1]!r}" if match[1] else "", message)
     return message.replace("object missing required field", "expected the key")
-
-
-def _named_target(name: str) -> Target:
-    try:
-        return TARGETS[name]
-    except KeyError:
-        raise CaseError(
-            f"case: expected a target of {', '.join(sorted(TARGETS))}, seen {name!r}; or leave it out and give build, image, qemu"
-        ) from None
-
-
-def _override(spec: Any, **values: Any) -> Any:
-    return replace(spec, **{name: value for name, value in values.items() if value is not None})
-
-
-def _commands(build: str | list[_Words]) -> tuple[tuple[str, ...], ...]:
-    commands = tuple(_split("build", command) for command in ([build] if isinstance(build, str) else build))
-    if not all(commands):
-        raise CaseError(f"case: expected commands at 'build', one of {build!r} is empty; remove it")
-    return commands
-
-
-def _split(key: str, command: _Words) -> tuple[str, ...]:
-    if isinstance(command, list):
-        return tuple(command)
-    try:
-        return tuple(shlex.split(command))
-    except ValueError as error:
-        raise CaseError(
-            f"case: expected a command line at {key!r}, {str(error).lower()} in {command!r}; correct the quotes"
-        ) from error
-
-
-def _check_pattern(name: str, pattern: str | None) -> None:
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise CaseError(f"case: expected a regular expression at {name!r}, {error} in {pattern!r}; correct it") from error

@@ -8,42 +8,31 @@ journal it takes what is written for answered and goes on with the first thing t
 from __future__ import annotations
 
 import datetime
-import time
+import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+
+from kbench.bisection.answers import Answers, Asked, NotWrittenError, Record
+from kbench.bisection.ask import KernelSearch
 from kbench.bisection.case import Case
+from kbench.bisection.closing import Closing
 from kbench.bisection.laboratory import Laboratory, LocalLaboratory
 from kbench.bisection.plan import Plan, make_plan
 from kbench.bisection.result import BisectionResult, observation
-from kbench.errors import BuildError, JournalError, RevisionError
+from kbench.history import Mask
 from kbench.host import storage
-from kbench.journal import FILE_NAME, Entry, Journal, read_journal
+from kbench.journal import FILE_NAME, Journal, read_journal
 from kbench.kernels import Store
-from kbench.records import KernelImage, Step, Verdict
+from kbench.records import Step
+from kbench.relevance import Relevance, decides
 from kbench.repository import Repository
-from kbench.search import Search
 
 #: Outcomes that follow from an end that is not what the case says; the other ends need no check then.
 ENDS_REFUTED = ("not reproduced", "older than range", "not in range")
 #: An end whose runs could not be carried out is asked for so often.
 END_TRIES = 3
-#: A search names so many candidates in a result; the rest is in `search.result`.
-MAX_CANDIDATES = 100
-
-
-class _NotWrittenError(Exception):
-    """A journal that is only read has come to its end."""
-
-
-@dataclass(slots=True)
-class _Answer:
-    """The step of one experiment while it is answered, and what the journal knows of its build."""
-
-    step: Step
-    build: dict[str, Any] | None = None
 
 
 class Bisection:
@@ -75,24 +64,35 @@ class Bisection:
         self.repository = Repository(case.path(case.repository))
         self.plan: Plan = make_plan(case, self.repository)
         self._subjects = self.repository.subjects(map(str, self.plan.history.commits))
-        self.n_candidates = self.plan.n_candidates
-        self.steps: list[Step] = []
+        self._positions = {commit: index for index, commit in enumerate(self.plan.history.commits)}
         self.result: BisectionResult | None = None
         self.started = ""
-        self.search = self._new_search()
+        self.search = KernelSearch(self.plan, self._read_changes if self.plan.relevance else None)
         self._on_change = on_change or (lambda _: None)
         self._laboratory = laboratory or LocalLaboratory(
             self.repository,
             self.plan.target,
             config=None if self.plan.config is None else self.plan.config.decode(errors="replace"),
             reproducer=None if self.plan.reproducer is None else self.output / "reproducer",
+            given=case.path(case.reproducer) if case.reproducer else None,
             store=store,
             jobs=jobs,
         )
-        self._builds: dict[str, dict[str, Any]] = {}  # by commit, as journalled
-        self._kernels: dict[str, KernelImage] = {}
-        self._number = 0  # of the next question
-        self.parent: str | None = None  # the culprit's first parent, once there is a culprit that has one
+        self.answers = Answers(
+            self._laboratory, self.search, self.output, liveness=self.plan.liveness, on_change=lambda: self._on_change(self)
+        )
+        self._record = Record(None, iter(()))
+        self._closing = Closing(self.plan, self.repository, self.search, self.answers, self._build)
+
+    @property
+    def steps(self) -> list[Step]:
+        """What was tested so far, in order."""
+        return self.answers.steps
+
+    @property
+    def parent(self) -> str | None:
+        """The culprit's first parent, once there is a culprit that has one."""
+        return self._closing.parent
 
     @property
     def journal_path(self) -> Path:
@@ -122,7 +122,8 @@ class Bisection:
             ) as journal:
                 self.started = journal.started
                 self._keep_reproducer()
-                self.result = self._conclude(self._answer_all(journal, iter(journal.entries())))
+                self._record = Record(journal, iter(journal.entries()))
+                self.result = self._answer_all()
                 journal.finish(self.result.to_json())
         finally:
             self._laboratory.close()
@@ -143,12 +144,11 @@ class Bisection:
             self.output, case_inputs=self.plan.case_inputs(), case_name=self.case.name, key=self.plan.key()
         )
         self.started = started
-        written = iter(entries)
+        self._record = Record(None, iter(entries))
         try:
-            noop = self._answer_all(None, written)
-        except _NotWrittenError:
+            self.result = self._answer_all()
+        except NotWrittenError:
             return None
-        self.result = self._conclude(noop)
         return self.result
 
     def _keep_reproducer(self) -> None:
@@ -159,24 +159,13 @@ class Bisection:
                 if not path.is_file() or path.read_bytes() != self.plan.reproducer:
                     path.write_bytes(self.plan.reproducer)
 
-    def _answer_all(self, journal: Journal | None, written: Iterator[Entry]) -> bool | None:
-        """Ask until there is an answer; return whether culprit and parent are one kernel."""
-        for commit, runs, stage in self._questions():
-            name = self.plan.hash(commit)
-            self._tell(self._answer(journal, next(written, None), name, runs, stage, position=commit))
-        return self._check_noop(journal, next(written, None))
-
-    def _new_search(self) -> Search:
-        plan = self.plan
-        return Search(
-            plan.history,
-            bad=plan.bad,
-            good=list(plan.good),
-            tags=[index for _, index in plan.tags],
-            strategy=self.case.strategy,
-            confidence=self.case.confidence,
-            fix=plan.fix,
-        )
+    def _answer_all(self) -> BisectionResult:
+        """Ask until there is an answer that stands, and return it."""
+        while True:
+            for commit, runs, stage in self._questions():
+                self._tell(self.answers.answer(self._asked(self.plan.hash(commit), runs, stage, commit), self._record))
+            if self._closing.confirm():
+                return self._closing.conclude()
 
     def _questions(self) -> Iterator[tuple[int, int, str]]:
         """Yield (commit, runs, stage): the given ends first, then what the search asks."""
@@ -192,149 +181,40 @@ class Bisection:
     def _spent(self) -> bool:
         """Whether a budget of the case is spent."""
         limits = (
-            (self.case.max_builds, len(self._builds)),
-            (self.case.max_runs, sum(len(step.runs) for step in self.steps)),
-            (self.case.max_seconds, sum(step.build_s + step.test_s for step in self.steps)),
+            (self.case.max_builds, len(self.answers.builds)),
+            (self.case.max_runs, self.answers.n_runs),
+            (self.case.max_seconds, self.answers.seconds),
         )
         return any(limit is not None and spent >= limit for limit, spent in limits)
 
-    def _answer(
-        self, journal: Journal | None, entry: Entry | None, name: str, runs: int, stage: str, *, position: int | None
-    ) -> _Answer:
-        """Make the answer to one question, as far as the journal does not have it; without one to write, only what is there."""
-        if entry is None:
-            if journal is None:
-                raise _NotWrittenError
-            entry = Entry(journal.ask(self._number, name, runs, stage), self._number, name, runs, stage, None, 0.0, False, ())
-        elif (entry.commit, entry.runs, entry.stage) != (name, runs, stage):
-            raise JournalError(
-                f"journal: expected question {self._number} to be {stage} {name[:12]} with {runs} runs, "
-                f"{self.journal_path} has {entry.stage} {entry.commit[:12]} with {entry.runs}; "
-                "it was written by another version, give another --output"
-            )
-        self._number += 1
-        subject = self._subjects.get(name) or self.repository.subject(name)
-        blank = Step(name, subject, stage, None, tuple(run for _, run in entry.done), runs, position=position)
-        answer = _Answer(replace(blank, test_s=entry.test_s), dict(entry.build) if entry.build else None)
-        self.steps.append(answer.step)
-        if journal is None and not entry.complete:
-            if answer.build is not None:
-                self._show(answer)
-            raise _NotWrittenError
-        if answer.build is None:
-            assert journal is not None  # entries without a build are not complete
-            self._on_change(self)
-            answer.build = self._build(name)
-            journal.built(entry.id, answer.build)
-        self._builds.setdefault(name, answer.build)
-        self._show(answer)
-        if journal is not None and not entry.complete:
-            if not answer.build["error"]:
-                self._run_missing(journal, entry, answer)
-            journal.complete(entry.id)
-        return answer
+    def _asked(self, name: str, runs: int, stage: str, position: int | None) -> Asked:
+        return Asked(name, self._subjects.get(name) or self.repository.subject(name), runs, stage, position)
 
-    def _show(self, answer: _Answer, **changes: Any) -> None:
-        """Put what is known of an answer into its step."""
-        build = answer.build or {}
-        answer.step = replace(
-            answer.step,
-            **{name: build[name] for name in ("signature", "build_s", "cached", "compiler")},
-            failure=build["error"],
-            **changes,
-        )
-        self.steps[-1] = answer.step
-        self._on_change(self)
-
-    def _build(self, commit: str) -> dict[str, Any]:
-        """Build a commit and return what the journal keeps of it."""
-        started = time.monotonic()
-        try:
-            kernel = self._kernels[commit] = self._laboratory.build(commit)
-        except BuildError as error:
-            return {
-                "error": str(error),
-                "file": error.evidence.get("file", ""),
-                "log": str(error.evidence.get("log", ""))[-4000:],
-                "signature": None,
-                "compiler": "",
-                "cached": bool(error.evidence.get("cached", False)),
-                "build_s": time.monotonic() - started,
-            }
-        return {
-            "error": "",
-            "file": "",
-            "log": "",
-            "signature": kernel.signature,
-            "compiler": kernel.compiler,
-            "cached": kernel.cached,
-            "build_s": time.monotonic() - started,
-        }
-
-    def _run_missing(self, journal: Journal, entry: Entry, answer: _Answer) -> None:
-        """Run what the journal does not have yet; each run is on disk before the next one is looked at."""
-        kernel = self._kernels.get(entry.commit) or self._laboratory.build(entry.commit)
-        done = dict(entry.done)
-        missing = [number for number in range(entry.runs) if number not in done]
-        last = time.monotonic()
-        for number, run in self._laboratory.run(kernel, missing, lambda n: self._console(entry, n)):
-            done[number] = run
-            now = time.monotonic()
-            journal.ran(entry.id, number, run, now - last)
-            answer.step = replace(answer.step, test_s=answer.step.test_s + now - last)
-            last = now
-            self._show(answer, runs=tuple(done[n] for n in sorted(done)))
-
-    def _console(self, entry: Entry, number: int) -> Path:
-        return self.output / "consoles" / f"{entry.id:03d}-{entry.commit[:12]}" / f"run-{number:02d}.txt"
-
-    def _tell(self, answer: _Answer) -> None:
+    def _tell(self, step: Step) -> None:
         """Tell the search an answer and note in its step what that left."""
-        step = answer.step
         commit = step.position
         assert commit is not None  # steps of a real history have one
         self.search.tell(observation(commit, step))
         remaining = self.search.remaining
-        self.steps[-1] = replace(
-            step,
+        self.answers.change(
             verdict=self.search.verdict(commit),
             candidates_left=int(remaining.sum()),
             spans=self.plan.history.spans(remaining),
         )
-        self._on_change(self)
 
-    def _check_noop(self, journal: Journal | None, entry: Entry | None) -> bool | None:
-        """Compare the culprit's signature with its parent's; the parent is built when it was not tested."""
-        found = self.search.result
-        if found.culprit is None:
-            return None
-        culprit = self.plan.hash(found.culprit)
-        try:
-            self.parent = parent = self.repository.resolve(f"{culprit}^")  # it may lie outside of the range
-        except RevisionError:
-            return None  # a root commit, or the end of a shallow clone
-        if parent not in self._builds:
-            inside = [index for index in self.plan.history.parents[found.culprit] if self.plan.hash(index) == parent]
-            self._answer(journal, entry, parent, 0, "parent", position=inside[0] if inside else None)
-        mine, its = (self._builds.get(name, {}).get("signature") for name in (culprit, parent))
-        return None if mine is None or its is None else mine == its
+    def _build(self, name: str) -> None:
+        """Build a commit the culprit is compared with, unless it was built already."""
+        if name not in self.answers.builds:
+            self.answers.answer(self._asked(name, 0, "parent", self._positions.get(name)), self._record)
 
-    def _conclude(self, noop: bool | None) -> BisectionResult:
-        found = self.search.result
-        culprit = None if found.culprit is None else self.plan.hash(found.culprit)
-        clean = [step.stage for step in self.steps if step.stage.startswith("release ") and step.verdict is Verdict.GOOD]
-        return BisectionResult(
-            outcome=found.outcome or "budget spent",
-            culprit=culprit,
-            culprit_subject=self._subjects[culprit] if culprit else "",
-            confidence=found.confidence if culprit else None,
-            candidates=tuple((self.plan.hash(commit), float(p)) for commit, p in found.candidates[:MAX_CANDIDATES]),
-            n_candidates=len(found.candidates),
-            noop=noop,
-            release=clean[-1].removeprefix("release ") if clean else "",
-            builds=len(self._builds),
-            cached=sum(build["cached"] for build in self._builds.values()),
-            runs=sum(len(step.runs) for step in self.steps),
-            build_s=sum(step.build_s for step in self.steps),
-            test_s=sum(step.test_s for step in self.steps),
-        )
+    def _read_changes(self, within: Mask) -> Relevance:
+        """Read what the commits of a range changed."""
+        plan, linux = self.plan, self.plan.target.build.linux
+        names = [plan.hash(commit) for commit in np.flatnonzero(within).tolist() if plan.history.parents[commit]]
+        deciding = decides
+        if linux is not None:
+            from kbench.kernels.linux import decides as linux_decides
+
+            deciding = functools.partial(linux_decides, source_archs=linux.source_archs)
+        newest = self.repository.paths(plan.hash(plan.bad))
+        return Relevance(plan.history, dict(self.repository.changes(names)), newest, deciding)

@@ -5,14 +5,34 @@ A driver asks for kernels and runs and does not care where they come from; a rep
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from kbench.errors import InputError, MachineLacksError
 from kbench.host import require
 from kbench.kernels import Builder, Store
 from kbench.records import KernelImage, Run, Target
 from kbench.repository import Repository
+
+if TYPE_CHECKING:
+    from kbench.liveness import Liveness, Reference
+
+#: What a tree's get_maintainer.pl reads besides the file it is asked about.
+_MAINTAINERS_READ = (
+    *("scripts/get_maintainer.pl", "MAINTAINERS", "COPYING", "CREDITS", "Kbuild", "Makefile", "README"),
+    *(".mailmap", ".get_maintainer.conf", ".get_maintainer.ignore", "scripts/.get_maintainer.conf"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CrashFindings:
+    """What is known of a crash once its kernel is at hand."""
+
+    report: str  # with file and line where the kernel's debug information has them
+    recipients: tuple[str, ...] = ()  # of a report on the guilty file, by the tree's get_maintainer.pl
 
 
 class Laboratory(Protocol):
@@ -30,13 +50,24 @@ class Laboratory(Protocol):
         """Yield (number, run) as the runs end, each with its console where `console(number)` says."""
         ...
 
+    def explain(self, kernel: KernelImage, crashed: Run) -> CrashFindings:
+        """Read a crash with the help of the kernel that crashed and of its tree."""
+        ...
+
+    def liveness(self, kernel: KernelImage, original: KernelImage, crashed: Run) -> Liveness:
+        """Say whether clean runs of a kernel entered the code that crashes: `crashed` shows it on the original one."""
+        ...
+
     def close(self) -> None:
         """Let everything go."""
         ...
 
 
 class LocalLaboratory:
-    """This machine: its compiler, its QEMU, as many runs at once as it has cores."""
+    """This machine: its compiler, its QEMU, as many runs at once as it has cores.
+
+    `reproducer` is what is run; `given`, if that is not there yet, is the same as the user has it.
+    """
 
     def __init__(
         self,
@@ -45,18 +76,30 @@ class LocalLaboratory:
         *,
         config: str | None,
         reproducer: Path | None,
+        given: Path | None = None,
         store: Store | None = None,
         jobs: int | None = None,
     ) -> None:
         self._builder = Builder(repository, target, config=config, store=store, jobs=jobs)
-        self._target, self._reproducer, self._jobs = target, reproducer, jobs
+        self._repository, self._target, self._reproducer, self._jobs = repository, target, reproducer, jobs
+        self._given = given or reproducer
+        self._reference: Reference | None = None
 
     def check(self) -> None:
-        """Raise MachineLacksError when QEMU or the first program of the build is missing."""
-        require(self._target.machine.argv[0], "boot")
+        """Raise MachineLacksError when QEMU, a compiler or the first program of the build is missing.
+
+        A reproducer that has to be compiled is: it is known at once, not after the first build, if that fails.
+        """
+        machine, guest = self._target.machine.argv[0], self._target.guest
+        if "{" not in machine:  # a placeholder: the kernel runs by itself
+            require(machine, "boot")
         for argv in self._target.build.commands:
             if "/" not in argv[0]:
                 require(argv[0], "build")
+        if guest is not None:
+            from kbench.machines import initramfs  # late: most targets never need it
+
+            initramfs(self._target, self._given)
 
     def build(self, commit: str) -> KernelImage:
         """Return the kernel of a commit, from the store if it was built before."""
@@ -68,6 +111,52 @@ class LocalLaboratory:
 
         return each_run(kernel, numbers, reproducer=self._reproducer, console=console, jobs=self._jobs)
 
+    def explain(self, kernel: KernelImage, crashed: Run) -> CrashFindings:
+        """Add file and line to the crash's report, and ask the tree who is told of the guilty file."""
+        from kbench import crash
+        from kbench.symbols import symbolised
+
+        found = crash.parse(_console(crashed))
+        if found is None:
+            return CrashFindings("")
+        report = symbolised(found.report, kernel)
+        file = crash.guilty_file(report)
+        return CrashFindings(report, self._recipients(kernel.commit, file) if kernel.commit and file else ())
+
+    def liveness(self, kernel: KernelImage, original: KernelImage, crashed: Run) -> Liveness:
+        """Ask `kbench.liveness.probe`; a crash without a report leaves it not known."""
+        from kbench import crash
+        from kbench.liveness import Liveness, Reference, probe
+
+        if self._reference is None or self._reference.kernel.commit != original.commit:
+            found = crash.parse(_console(crashed))
+            if found is None:
+                return Liveness(None, "the crash has no report")
+            self._reference = Reference(original, found, self._reproducer)
+        return probe(kernel, self._reference)
+
     def close(self) -> None:
         """Let the build slot go."""
         self._builder.close()
+
+    def _recipients(self, commit: str, file: str) -> tuple[str, ...]:
+        # By an outline of the tree: the script looks at names of folders, and reads few files.
+        if not self._target.build.linux:
+            return ()
+        from kbench.maintainers import maintainers
+
+        with (
+            tempfile.TemporaryDirectory(prefix="kbench-") as folder,
+            self._repository.worktree(Path(folder) / "tree") as worktree,
+        ):
+            worktree.outline(commit, (*_MAINTAINERS_READ, file))
+            try:
+                return maintainers(worktree.path, file)
+            except (InputError, MachineLacksError):  # a report may name files no tree has; no perl, no recipients
+                return ()
+
+
+def _console(run: Run) -> str:
+    if run.console is None or not run.console.is_file():
+        return ""
+    return run.console.read_text(errors="replace")

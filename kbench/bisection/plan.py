@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from kbench.bisection.case import Case
@@ -33,6 +34,21 @@ class Plan:
     def fix(self) -> bool:
         """Whether the commit that fixed the bug is sought."""
         return self.case.kind == "fix"
+
+    @property
+    def relevance(self) -> bool:
+        """Whether commits that cannot change the kernel are folded into their parents."""
+        wanted = self.case.relevance
+        return self.target.build.linux is not None if wanted is None else wanted
+
+    @property
+    def liveness(self) -> bool:
+        """Whether clean runs are asked if they got to the code that crashes.
+
+        Not by default in a fix bisection: a fix is often what keeps a reproducer from getting there.
+        """
+        wanted = self.case.liveness
+        return self.target.guest is not None and not self.fix if wanted is None else wanted
 
     @property
     def ends(self) -> list[tuple[int, str]]:
@@ -69,6 +85,7 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """Return what makes a bisection of this case another one; patience (time limits) and speed (KVM, jobs) do not."""
         build, machine = self.target.build, self.target.machine
+        rootfs = Path(machine.rootfs)
         return {
             "strategy": self.case.strategy,
             "confidence": self.case.confidence,
@@ -77,6 +94,10 @@ class Plan:
             "build": [build.commands, build.image, build.symbols, build.config, build.clean, sorted(build.env.items())],
             "machine": [machine.argv, machine.cmdline, machine.memory_mib, machine.boot_failure, machine.linux_crashes],
             "patterns": [machine.booted, machine.done, machine.crashed, machine.test_failed],
+            "linux": [build.linux and build.linux.arch, build.compiler, build.backports, build.host_access],
+            "guest": [machine.snapshot, machine.repro_s, [rootfs.name, rootfs.stat().st_size] if machine.rootfs else None],
+            "relevance": self.relevance,
+            "liveness": self.liveness,
         }
 
     def key(self) -> str:
@@ -92,7 +113,7 @@ def make_plan(case: Case, repository: Repository) -> Plan:
     InputError
         A revision git does not have, a good end that is not an ancestor, no release tag to walk back to, a bad file.
     """
-    target = case.resolve()
+    target = _with_backports(case.resolve(), repository)
     case.check_runs()
     files = case.check_reproducer(), case.read("config")
     crashing = repository.resolve(case.bad)
@@ -115,6 +136,12 @@ def make_plan(case: Case, repository: Repository) -> Plan:
         n_tags,
         *files,
     )
+
+
+def _with_backports(target: Target, repository: Repository) -> Target:
+    if not target.build.backports:
+        return target
+    return replace(target, build=replace(target.build, backports=tuple(map(repository.resolve, target.build.backports))))
 
 
 def _fix_plan(

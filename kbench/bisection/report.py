@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from email.utils import parseaddr
 from itertools import pairwise
 
 import numpy as np
 
 from kbench import syzbot
 from kbench.bisection.driver import Bisection
-from kbench.bisection.result import first_crash_run
+from kbench.bisection.result import first_crash
 from kbench.crash.titles import type_of
 from kbench.evidence import representative_crash
 from kbench.records import BisectionView, Outcome, Verdict
@@ -19,7 +20,7 @@ from kbench.records import BisectionView, Outcome, Verdict
 def bisection_log(bisection: Bisection, view: BisectionView) -> str:
     """Return the log of a bisection, ended or not, in the form syzkaller prints since 2024."""
     plan, result = bisection.plan, bisection.result
-    crash = first_crash_run(bisection.steps)
+    crash = first_crash(bisection.steps)
     culprit = (result.culprit, result.culprit_subject) if result and result.culprit else None
     signatures = {step.commit: step.signature or "" for step in bisection.steps}
     log = syzbot.compose(
@@ -42,8 +43,8 @@ def bisection_log(bisection: Bisection, view: BisectionView) -> str:
         test_s=view.test_s,
         outcome=view.outcome or "",
         message=_oldest_subject(bisection) if view.outcome == "older than range" else "",
-        recipients=bisection.repository.recipients(culprit[0]) if culprit else None,
-        crash_title=crash.title if crash else "",
+        recipients=_recipients(bisection.repository.recipients(culprit[0]), view.recipients) if culprit else None,
+        crash_title=crash[1].title if crash else "",
         report=view.crash_report,
     )
     return syzbot.render(log)
@@ -98,6 +99,15 @@ def _ends(bisection: Bisection) -> tuple[str, str] | None:
             elif step.verdict is Verdict.GOOD:
                 good = [step.commit]
     return (bad, good[0]) if good else None
+
+
+def _recipients(people: tuple[str, ...], maintainers: tuple[str, ...]) -> list[str]:
+    """Return the addresses of who made the commit, then of who looks after the file that crashes, each once."""
+    once: dict[str, str] = {}
+    for address in (*people, *(parseaddr(name)[1] for name in maintainers)):
+        if address:
+            once.setdefault(address.lower(), address)
+    return list(once.values())
 
 
 def _oldest_subject(bisection: Bisection) -> str:

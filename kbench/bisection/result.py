@@ -20,13 +20,17 @@ class BisectionResult:
     confidence: float | None  # P(the culprit is the true one); None without a culprit
     candidates: tuple[tuple[str, float], ...]  # (commit, probability), most probable first, 100 at most
     n_candidates: int
+    n_commits: int  # candidates before anything was tested
+    n_kernels: int | None  # kernels those make, as far as known; None: commits were not told apart
     noop: bool | None  # culprit and parent are one kernel; None: not compared
     release: str  # the newest release that does not have the bug, "" when none was walked to
     builds: int  # revisions built or tried to
     cached: int  # of those, what was there already
-    runs: int
+    runs: int  # carried out
     build_s: float
     test_s: float
+    recipients: tuple[str, ...] = ()  # of a report on the guilty file, by the tree's get_maintainer.pl
+    notes: tuple[str, ...] = ()  # what a reader should know before believing it
 
     @property
     def seconds(self) -> float:
@@ -52,13 +56,14 @@ def observation(commit: int, step: Step) -> Observation:
         infra=counts[Outcome.INFRA],
         skip="build" if step.failure else None,
         signature=step.signature,
+        reached=step.reached,
     )
 
 
-def first_crash_run(steps: Iterable[Step]) -> Run | None:
-    """Return a crashed run that shows the bug: of the first revision that crashed, of its most frequent title."""
+def first_crash(steps: Iterable[Step]) -> tuple[Step, Run] | None:
+    """Return the first revision that crashed and a run of it that shows the bug: one with its most frequent title."""
     for step in steps:
         if step.titles:
             title = step.titles.most_common(1)[0][0]
-            return next(run for run in step.runs if run.outcome is Outcome.CRASHED and run.title == title)
+            return step, next(run for run in step.runs if run.outcome is Outcome.CRASHED and run.title == title)
     return None

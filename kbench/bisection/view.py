@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kbench.bisection.driver import Bisection
-from kbench.bisection.result import first_crash_run
+from kbench.bisection.result import first_crash
 from kbench.records import BisectionView
 
 
@@ -16,7 +16,8 @@ def view(bisection: Bisection) -> BisectionView:
         name=bisection.case.name,
         kind=bisection.case.kind,
         strategy=bisection.case.strategy,
-        n_commits=bisection.n_candidates,
+        n_commits=bisection.search.n_commits,
+        n_kernels=bisection.search.n_kernels,
         steps=tuple(bisection.steps),
         tags=tuple((name, index) for name, index in plan.tags),
         build_s=sum(step.build_s for step in bisection.steps),
@@ -34,15 +35,18 @@ def view(bisection: Bisection) -> BisectionView:
         candidates=result.candidates,
         noop=result.noop,
         crash_report=crash_report(bisection),
+        recipients=result.recipients,
     )
 
 
 def crash_report(bisection: Bisection) -> str:
-    """Return the report of the crash the bisection started from, "" when there is none on disk."""
-    run = first_crash_run(bisection.steps)
-    if run is None or run.console is None or not run.console.is_file():
+    """Return the report of the crash the bisection started from, with file and line if known; "" when there is none on disk."""
+    if bisection.answers.report:
+        return bisection.answers.report
+    shown = first_crash(bisection.steps)
+    if shown is None or shown[1].console is None or not shown[1].console.is_file():
         return ""
     from kbench import crash  # late: not needed before there is one
 
-    found = crash.parse(run.console.read_text(errors="replace"))
+    found = crash.parse(shown[1].console.read_text(errors="replace"))
     return found.report if found else ""

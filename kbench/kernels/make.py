@@ -1,6 +1,6 @@
 """Run a build: commands in a source tree, with a time limit. One effect: the compiler's processes.
 
-What went in and what went wrong are read from what the build leaves behind: dependency files and its output.
+What went wrong is read from what it prints: `causes`.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kbench.errors import BuildError, MachineLacksError, StorageError
-from kbench.host import leashed, require
+from kbench.host import HEADERS, leashed, require
+from kbench.kernels.causes import root_cause
 
 #: Less room than this is a full disk; with more, "No space left" is about an image the build fills.
 FULL_BYTES = 32 << 20
 #: A build's output is kept up to this size; what a broken Makefile prints beyond it is dropped from the middle.
 OUTPUT_CAP_BYTES = 1 << 20
 _NO_MEMORY = ("Killed signal terminated program", "Cannot allocate memory", "virtual memory exhausted")
-# What names the cause of a failed build, strongest first: a compiler's or linker's own words, then make's.
-_STRONG = (
-    ": error: ", ": fatal error: ", "Error: ", "ERROR: ", ": undefined reference to", ": multiple definition of",
-    "No rule to make target", "FAILED unresolved symbol", "cannot find -l", "error: ",
-)  # fmt: skip
-_WEAK = re.compile(r"^make(\[\d+\])?: \*\*\*|^Killed$|: not found$|: No such file or directory$")
-_POSITION = re.compile(r"^(?:\S+: )?([^\s:()]+\.(?:[chS]|inc|ld|lds|asm|rs|cpp|cc)):\d+")
 _MISSING = re.compile(
     r"(?:make(?:\[\d+\])?: |sh: (?:line )?(?:\d+: )?)(\S+?): (?:command )?(?:not found|No such file or directory)$", re.MULTILINE
 )
+_HEADER = re.compile(r": fatal error: (\S{1,200}): No such file or directory$", re.MULTILINE)
 
 
 def run_commands(
-    commands: Iterable[Sequence[str]], *, cwd: Path, env: Mapping[str, str], timeout_s: float, interrupted: Path | None = None
+    commands: Iterable[Sequence[str]],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout_s: float,
+    interrupted: Path | None = None,
+    roots: Sequence[Path] = (),
 ) -> str:
     """Run commands one after the other without a shell and return what they printed.
 
@@ -55,6 +56,8 @@ def run_commands(
         For all of them together.
     interrupted : Path, optional
         Removed when all have ended by themselves; if it is still there later, objects may be half-written.
+    roots : sequence of Path
+        The source tree, and the folder of objects: what is blamed is named relative to the first.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def run_commands(
             )
         if code != 0:
             _blame_machine(text, cwd)
-            line, file = root_cause(text)
+            line, file = root_cause(text, roots)
             if interrupted and code > 0:
                 interrupted.unlink(missing_ok=True)
             raise BuildError(line or f"{argv[0]} exited with {code} and said nothing", log=output, file=file, timed_out=False)
@@ -155,46 +158,10 @@ def _blame_machine(output: str, cwd: Path) -> None:
         )
     if any(sign in output for sign in _NO_MEMORY):
         raise MachineLacksError("build: expected memory for the compiler, it got none; free some, or lower the jobs", log=output)
+    for header in _HEADER.findall(output):
+        package = next((HEADERS[known] for known in HEADERS if header.startswith(known)), "")
+        if package:
+            raise MachineLacksError(f"build: expected the header {header}, found none; apt-get install {package}", log=output)
     missing = _MISSING.search(output)
     if missing and "/" not in missing[1]:
         require(missing[1], "build")
-
-
-def root_cause(output: str) -> tuple[str, str]:
-    """Return the line that says why a build failed and the source file to blame ("" when none is named).
-
-    The first line in a compiler's or linker's words wins over make's last one.
-    """
-    lines = [line.strip() for line in output.splitlines()]
-    strong = next((line for line in lines if any(mark in line for mark in _STRONG)), "")
-    weak = next((line for line in lines if _WEAK.search(line)), "")
-    cause = strong or weak or next((line for line in reversed(lines) if line), "")
-    position = _POSITION.match(cause)
-    return cause[:300], position[1].removeprefix("./") if position else ""
-
-
-def dependencies(text: str) -> set[str]:
-    """Return the prerequisites named in a make dependency file (`gcc -MD`), as written."""
-    found: set[str] = set()
-    for rule in text.replace("\\\n", " ").splitlines():
-        _, colon, prerequisites = rule.partition(":")
-        if colon:
-            found.update(prerequisites.split())
-    return found
-
-
-def compiled_files(build_dir: Path, source_tree: Path) -> tuple[str, ...] | None:
-    """Return the files of the source tree that went into a build, by its dependency files; None when it left none.
-
-    The result is sorted and relative to the source tree; files made by the build are left out.
-    """
-    found = list(build_dir.rglob("*.d")) or list(source_tree.rglob("*.d"))
-    named = set().union(*(dependencies(path.read_text(errors="replace")) for path in found if path.is_file()))
-    if not named:
-        return None
-    root, inside = os.fspath(source_tree), set()
-    for name in named:
-        path = os.path.normpath(os.path.join(root, name))  # noqa: PTH118 thousands of them: pathlib takes 20 times as long
-        if path.startswith(root + os.sep) and os.path.isfile(path):  # noqa: PTH113
-            inside.add(os.path.relpath(path, root))
-    return tuple(sorted(inside))

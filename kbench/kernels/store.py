@@ -124,7 +124,7 @@ class Store:
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(data)
-                    os.fchmod(handle, 0o444)
+                    os.fchmod(handle, 0o555)  # a User-Mode Linux kernel is a program
                 Path(aside).replace(target)
             except BaseException:
                 Path(aside).unlink(missing_ok=True)

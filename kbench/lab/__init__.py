@@ -7,42 +7,20 @@ truth, which the repository does not tell. The same seed gives the same hashes e
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kbench.errors import InputError, StorageError
+from kbench.errors import InputError
 from kbench.lab.bugs import DETERMINISTIC, KINDS, Plan, draw_plan
 from kbench.lab.compose import compose
 from kbench.lab.graph import MIN_COMMITS, STRETCHES, Dice, History, draw_history
+from kbench.lab.record import Lab, all_or_nothing
 from kbench.lab.stream import write_repository
 from kbench.resources import data_dir
 
 _BUILT = frozenset({".o", ".d", ".elf", ".bin", ".new", ".config", ".flags", "config.h", "kallsyms.S"})
 
 __all__ = ["DETERMINISTIC", "KINDS", "MIN_COMMITS", "Lab", "create", "read_kernel"]
-
-
-@dataclass(frozen=True, slots=True)
-class Lab:
-    """A lab as it lies on disk, with its truth."""
-
-    directory: Path
-    repository: Path
-    case: Path  # cause bisection: find the culprit
-    fix_case: Path  # fix bisection: find the fix
-    truth: Path
-    kind: str
-    seed: int
-    rate: float | None  # share of runs that crash on a bad commit; None: real timing decides, measure it
-    culprit: str  # 40 hex digits
-    fix: str
-    stretches: tuple[Mapping[str, Any], ...]  # kind, first, last, title: commits that cannot be tested, or crash otherwise
-    tags: tuple[str, ...]  # oldest first
 
 
 def create(directory: Path | str, *, seed: int, kind: str = "uaf", commits: int = 300, rate: float = 0.3) -> Lab:
@@ -82,7 +60,7 @@ def create(directory: Path | str, *, seed: int, kind: str = "uaf", commits: int 
     history = draw_history(dice, commits)
     plan = draw_plan(dice, kind, rate)
     series = compose(dice, history, plan, base, executable=executable)
-    with _all_or_nothing(directory) as partial:
+    with all_or_nothing(directory) as partial:
         hashes = write_repository(partial / "repo", series)
         truth = _truth(history, plan, hashes) | {"kind": kind, "seed": seed, "commits": commits}
         truth["rate"] = {"rare": rate, "race": None}.get(kind, 1.0)
@@ -150,21 +128,3 @@ def _truth(history: History, plan: Plan, hashes: tuple[str, ...]) -> dict[str, A
         "stretches": stretches,
         "tags": [history.nodes[i].tag for i in history.tags],
     }
-
-
-@contextmanager
-def _all_or_nothing(directory: Path) -> Iterator[Path]:
-    # A sibling folder that takes the directory's place when all went well.
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    except OSError as err:
-        raise StorageError(f"lab: need to write in {directory.parent}, got {err.strerror}; choose another folder") from err
-    try:
-        yield partial
-        partial.chmod(0o755)
-        partial.replace(directory)
-    except OSError as err:
-        raise StorageError(f"lab: could not write {directory}, {err.strerror}; make room or choose another folder") from err
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

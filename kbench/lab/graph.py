@@ -148,7 +148,7 @@ def _plant(dice: Dice, nodes: Sequence[Node], ancestors: Sequence[int]) -> Histo
     stretches = []
     for kind in STRETCHES:
         share = 0.03 if kind == "no boot" else dice.fraction(0.03, 0.05)
-        places = _stretches(nodes, min(_MAX_STRETCH, max(2, round(n * share))))
+        places = open_stretches(nodes, min(_MAX_STRETCH, max(2, round(n * share))))
         if not places:
             return None
         stretches.append(dice.pick(places))
@@ -160,8 +160,8 @@ def _plant(dice: Dice, nodes: Sequence[Node], ancestors: Sequence[int]) -> Histo
     return History(tuple(nodes), culprit, tuple(stretches), wrong_turn, fix, dice.pick(crashing))
 
 
-def _stretches(nodes: Sequence[Node], length: int) -> list[tuple[int, int]]:
-    # Fault and repair of every stretch of that length, on a mainline from which nothing forks and nothing is released.
+def open_stretches(nodes: Sequence[Node], length: int) -> list[tuple[int, int]]:
+    """Fault and repair of every stretch of that length, on a mainline from which nothing forks and nothing is released."""
     line = [i for i, node in enumerate(nodes) if node.topic is None]
     closed = {node.parents[0] for node in nodes if node.topic is not None} | {i for i, node in enumerate(nodes) if node.tag}
     runs = zip(*(line[k:] for k in range(length + 1)), strict=False)

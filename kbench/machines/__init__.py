@@ -1,9 +1,10 @@
-"""Machines: QEMU as a child, its console read, its end told apart. Read `run_machine` and `boot` first.
+"""Machines: QEMU or User-Mode Linux as a child, its console read, its end told apart. Read `run_machine` and `boot` first.
 
 Knows nothing of bisections and verdicts. All machines of a process live on one event loop in a thread of their own; no
-QEMU outlives the process, whatever it dies of.
+machine outlives the process, whatever it dies of.
 """
 
+from kbench.machines.guest import initramfs
 from kbench.machines.kvm import accelerator, kvm_runs_guests
 from kbench.machines.loop import machine_loop, run
 from kbench.machines.machine import Completed, Machine, boot
@@ -17,6 +18,7 @@ __all__ = [
     "MachineRun",
     "accelerator",
     "boot",
+    "initramfs",
     "kvm_runs_guests",
     "machine_loop",
     "run",

@@ -1,140 +1,105 @@
-"""One QEMU process: its start, its console, its monitor, its end. Read `Child` first.
+"""One process with a console: its start, its output, its end. Read `Child` first.
 
-Lives on the loop of `kbench.machines.loop`. It reports what happens and judges nothing. No path is shared with QEMU: the
-console is a pair of pipes, the monitor an inherited socket.
+Lives on the loop of `kbench.machines.loop`. It reports what happens and judges nothing. No path is shared with the process:
+the console is a pair of pipes. What an emulator has besides is in `kbench.machines.emulator`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import fcntl
 import os
 import signal
-import socket
 import subprocess
-from collections.abc import Callable, Mapping
-from typing import IO, Any
-
-from qemu.qmp import QMPClient, QMPError, Runstate
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO
 
 from kbench.errors import StorageError
-from kbench.host import leashed
 
-GO = b'{"execute": "qmp_capabilities"}\n{"execute": "cont"}\n'
 BATCH_S = 0.002  # a serial port gives single bytes; reading them one by one would cost more than QEMU itself
-CHUNK = 1 << 16  # bytes, what a pipe holds
-DRAIN_READS = 8  # reads that empty a pipe; some may come back short
+CHUNK = 1 << 16  # bytes read at once, what a pipe holds
 STDERR_TAIL = 4096
-EVENTS = frozenset({"SHUTDOWN", "GUEST_PANICKED", "STOP"})
-
-# A machine that ends hangs up: no news for a log.
-_quiet = logging.getLogger("qemu.qmp.qmp_client").getChild("kbench")
-_quiet.setLevel(logging.CRITICAL + 1)
-
-
-class _Monitor(QMPClient):
-    # The hooks of QMPClient format every message for a log nobody reads; that is a tenth of what a run costs here.
-    negotiated = False
-
-    def _cb_inbound(self, msg: Any) -> Any:
-        self.negotiated = self.negotiated or "QMP" not in msg  # QEMU's main loop runs: it answered
-        return msg
-
-    def _cb_outbound(self, msg: Any) -> Any:
-        return msg
+WIDE_PIPE = 1 << 20  # bytes; what a user may ask for (/proc/sys/fs/pipe-max-size)
+DRAIN_READS = 2 * WIDE_PIPE // CHUNK  # that empty a pipe; some come back short
 
 
 class Child:
-    """A QEMU process, killed with everything of its own by `close`, and by the kernel when this process dies.
+    """A process, killed with everything of its own by `close`; whoever gives its argv sees to it that it ends with this one.
 
     Parameters
     ----------
-    argv_for : callable
-        Gives QEMU's argv for the number of the monitor's socket.
+    argv : sequence of str
+        Its first word is a path.
     on_console : callable
-        Gets what the guest prints, as it comes. What it raises ends up in `failed`.
-    on_event : callable
-        Gets the name and the data of the events of QMP in `EVENTS`.
+        Gets what it prints, as it comes. What it raises ends up in `failed`.
     on_exit : callable
         Called once, when the process has ended and all it printed has been handed over.
+    pass_fds : sequence of int
+        File descriptors it inherits.
+    env : mapping or None
+        Its environment; None: this process's.
+    one_console : bool
+        What it says on stderr is part of the console; else `stderr` has the last of it. The pipe is wide then: a kernel that
+        prints by itself does not wait for a reader, it loses what does not fit.
 
     Raises
     ------
-    MachineLacksError
-        QEMU or setpriv is not installed.
     StorageError
         No process or no file descriptor can be had.
     """
 
     def __init__(
         self,
-        argv_for: Callable[[int], list[str]],
+        argv: Sequence[str],
         *,
         on_console: Callable[[bytes], None],
-        on_event: Callable[[str, Mapping[str, Any]], None],
         on_exit: Callable[[], None],
+        pass_fds: Sequence[int] = (),
+        env: Mapping[str, str] | None = None,
+        one_console: bool = False,
     ) -> None:
-        self._on_console, self._on_event, self._on_exit = on_console, on_event, on_exit
+        self._on_console, self._on_exit = on_console, on_exit
         self._loop = asyncio.get_running_loop()
         self._stderr = b""
         self._closing: asyncio.Task[None] | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self.exit_code: int | None = None  # negative: the signal; None while it runs
         self.failed: Exception | None = None  # what on_console raised
-        self._qmp = _Monitor("kbench")
-        self._qmp.logger = _quiet
-        self._qmp.events.event_filter = self._hear
-        self._qmp.negotiate = False
         try:
-            self._start(argv_for)
-        except OSError as err:
-            raise StorageError(f"boot: expected to start QEMU, {err.strerror}; end other programs or raise ulimit") from err
-
-    def _start(self, argv_for: Callable[[int], list[str]]) -> None:
-        self._monitor, theirs = socket.socketpair()
-        # These wait in the socket for QEMU. It tells no event before the first, and does not start the guest before the
-        # second: none is missed, and the guest does not wait for this process to be scheduled.
-        self._monitor.send(GO)
-        try:
-            self.argv = argv_for(theirs.fileno())
             self._process = subprocess.Popen(
-                leashed(self.argv, "boot"),
+                argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.STDOUT if one_console else subprocess.PIPE,
                 bufsize=0,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=pass_fds,
+                env=env,
                 process_group=0,
             )
-        except BaseException:
-            self._monitor.close()
-            raise
-        finally:
-            theirs.close()
-        try:
-            self._pidfd = os.pidfd_open(self._process.pid)
-        except OSError:
-            self.kill()
-            self._reap()
-            raise
-        self._out, self._err = (_fileno(pipe) for pipe in (self._process.stdout, self._process.stderr))
-        for fd in (_fileno(self._process.stdin), self._out, self._err):
-            os.set_blocking(fd, False)
-        self._loop.add_reader(self._out, self._console_ready)
-        self._loop.add_reader(self._err, self._stderr_ready)
+            try:
+                self._pidfd = os.pidfd_open(self._process.pid)
+            except OSError:
+                self.kill()
+                self._reap()
+                raise
+        except OSError as err:
+            raise StorageError(f"boot: expected to start {argv[0]}, {err.strerror}; end other programs or raise ulimit") from err
+        self._out = _fileno(self._process.stdout)
+        self._err = None if one_console else _fileno(self._process.stderr)
+        if one_console:
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, WIDE_PIPE)
+        os.set_blocking(_fileno(self._process.stdin), False)
+        self._watch(self._out, self._console_ready)
+        if self._err is not None:
+            self._watch(self._err, self._stderr_ready)
         self._loop.add_reader(self._pidfd, self._exited)
-        self._connecting = self._loop.create_task(self._connect())
 
     @property
-    def negotiated(self) -> bool:
-        """Has QEMU answered? From then on it tells its events and lets the guest run."""
-        return self._qmp.negotiated
-
-    async def execute(self, command: str, arguments: Mapping[str, Any]) -> object:
-        """Give QEMU a command of QMP; QMPError when it does not take it or has ended."""
-        await self._connecting
-        return await self._qmp.execute(command, dict(arguments))
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
 
     def type(self, text: bytes) -> None:
         """Write to the guest's console; a few hundred bytes at a time."""
@@ -142,7 +107,7 @@ class Child:
 
     @property
     def stderr(self) -> str:
-        """The last of what QEMU itself had to say."""
+        """The last of what the process had to say besides."""
         return self._stderr.decode("utf-8", "replace").strip()
 
     def drain(self) -> None:
@@ -170,34 +135,13 @@ class Child:
     async def _close(self) -> None:
         self.kill()
         await self._gone
-        self._connecting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._connecting
-        with contextlib.suppress(QMPError, EOFError, OSError):
-            await self._qmp.disconnect()
-        self._monitor.close()
 
-    async def events_drained(self) -> None:
-        """After the end of the process: wait until its last events have been heard."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):  # a fork of this process may hold the socket open: no end of file then
-                await asyncio.shield(self._connecting)
-                while self._qmp.runstate is Runstate.RUNNING:
-                    await self._qmp.runstate_changed()
-
-    async def _connect(self) -> None:
-        # An end of QEMU is seen by its process. AssertionError: connect() insists on a session that still runs, and with a
-        # short run all of it has been read by then.
-        with contextlib.suppress(QMPError, EOFError, OSError, AssertionError):
-            await self._qmp.connect(self._monitor)
-
-    def _hear(self, event: Mapping[str, Any]) -> bool:
-        if event["event"] in EVENTS:
-            self._on_event(event["event"], event.get("data", {}))
-        return False  # heard; nothing is queued
+    def _watch(self, fd: int, ready: Callable[[], None]) -> None:
+        os.set_blocking(fd, False)
+        self._loop.add_reader(fd, ready)
 
     def _console_ready(self) -> None:
-        if self._read_console():
+        if 0 < self._read_console() < CHUNK:  # more than that is a flood: no time to lose
             self._loop.remove_reader(self._out)
             self._loop.call_later(BATCH_S, self._read_on)
 
@@ -222,6 +166,8 @@ class Child:
         return len(chunk)
 
     def _stderr_ready(self) -> None:
+        if self._err is None:
+            return
         with contextlib.suppress(BlockingIOError):
             chunk = os.read(self._err, CHUNK)
             self._stderr = (self._stderr + chunk)[-STDERR_TAIL:]
@@ -231,7 +177,7 @@ class Child:
     def _exited(self) -> None:
         self.drain()
         self._stderr_ready()
-        for fd in (self._pidfd, self._out, self._err):
+        for fd in filter(None, (self._pidfd, self._out, self._err)):
             self._loop.remove_reader(fd)
         os.close(self._pidfd)
         self._reap()

@@ -19,6 +19,7 @@ from qemu.qmp import ExecuteError, QMPError
 from kbench.errors import InputError, KbenchError, LostMachineError
 from kbench.machines import kvm, loop
 from kbench.machines.console import Console, Lines
+from kbench.machines.guest import initramfs
 from kbench.machines.session import UNFINISHED_S, Job, Session
 from kbench.machines.watch import Ending
 from kbench.records import KernelImage, MachineSpec
@@ -60,14 +61,15 @@ def boot(
         As `run_machine`.
     """
     chosen = kvm.accelerator(spec) if accelerator is None else accelerator
+    handed_in = initramfs(image.target, reproducer)
     # Who holds a machine decides how long it runs; only the way up is timed.
     attended = replace(spec, done=None, test_failed=None, silence_s=math.inf, timeout_s=math.inf)
-    return Machine(Job(attended, image, reproducer, console, chosen))
+    return Machine(Job(attended, image, handed_in, console, chosen))
 
 
 class Machine:
     """A running guest; `boot` makes it. Use it in a with block: at its end, on any exception, and when nobody holds the
-    machine any more, QEMU is gone.
+    machine any more, its process is gone.
 
     Not for several threads at once.
     """
@@ -78,7 +80,7 @@ class Machine:
         self._dialogue: _Dialogue = loop.run(_start(job, held))
         session = self._dialogue.session
         self.boot_s: float = self._dialogue.up_at - session.started  # wall clock until the guest was up
-        self.argv: tuple[str, ...] = tuple(session.child.argv)
+        self.argv: tuple[str, ...] = tuple(session.argv)
 
     def run(self, command: str, *, timeout_s: float = 60.0) -> Completed:
         """Type one line at the guest's prompt and wait for the next prompt.
@@ -104,8 +106,11 @@ class Machine:
         InputError
             QEMU does not take the command, or has ended.
         """
+        monitor = self._dialogue.session.monitor
+        if monitor is None:
+            raise InputError("qmp: expected a machine with a monitor, User-Mode Linux has none; use a target of QEMU")
         try:
-            return self._run(self._dialogue.session.child.execute(command, arguments))
+            return self._run(monitor.execute(command, arguments))
         except ExecuteError as err:
             raise InputError(f"qmp: expected a command QEMU takes, {command!r} seen ({err}); see query-commands") from err
         except QMPError as err:
@@ -160,7 +165,7 @@ class _Dialogue:
         tail = self.session.console.text[-120:]
         raise LostMachineError(
             f"boot: expected the guest to come up, {ending.value}: {detail}, console ends {tail!r}; read its console",
-            console=self.session.console.text, argv=self.session.child.argv,
+            console=self.session.console.text, argv=self.session.argv,
         )  # fmt: skip
 
     async def command(self, text: str, timeout_s: float) -> Completed:

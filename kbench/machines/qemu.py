@@ -15,6 +15,8 @@ from kbench.records import KernelImage, MachineSpec
 
 MONITOR = "kbench-qmp"
 CONSOLE = "kbench-console"
+ROOTFS = "kbench-rootfs"
+MMIO_MACHINES = frozenset({"microvm", "virt"})  # machine types whose virtio devices are not on PCI
 DEBUG_EXIT = "isa-debug-exit"  # a device with which a guest ends QEMU with an exit code of its choice
 
 
@@ -111,6 +113,7 @@ def qemu_argv(
     for option in options:
         argv += option.words
     argv += ["-accel", chosen, *([] if _named(options, "m") else ["-m", str(spec.memory_mib)])]
+    argv += _rootfs(options, spec.rootfs)
     if any(not option.name or OPTIONS.get(option.name) is Treatment.DISK for option in options):
         argv += ["-snapshot"]
     argv += ["-chardev", f"socket,id={MONITOR},fd={qmp_fd}", "-mon", f"chardev={MONITOR},mode=control"]
@@ -257,6 +260,16 @@ def _accelerate(options: list[Option], accelerator: str) -> tuple[str, list[Opti
 def _emulated(cpu: Option) -> Option:
     model, comma, features = (cpu.value or "").partition(",")
     return Option(cpu.name, f"{'max' if model == 'host' else model}{comma}{features}")
+
+
+def _rootfs(options: list[Option], image: str) -> list[str]:
+    """A disk nobody writes to, on the bus the machine has."""
+    if not image:
+        return []
+    machine = next((option.value or "" for option in [*_named(options, "M"), *_named(options, "machine")]), "")
+    bus = "device" if machine.split(",")[0] in MMIO_MACHINES else "pci"
+    drive = f"id={ROOTFS},if=none,format=raw,readonly=on,file={image.replace(',', ',,')}"
+    return ["-drive", drive, "-device", f"virtio-blk-{bus},drive={ROOTFS}"]
 
 
 def _named(options: list[Option], name: str) -> list[Option]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kbench.machines.console import CAP
 from kbench.machines.session import Job, Session
+from kbench.machines.snapshot import WORDS, opened, saved_machine
 from kbench.machines.watch import CRASH_LINE, Ending
 from kbench.records import KernelImage, MachineSpec
 
@@ -19,8 +21,8 @@ class MachineRun:
     ending: Ending
     detail: str  # the line, the event or the limit that ended it
     booted: bool
-    boot_s: float  # wall clock from QEMU's start until the guest was up; 0 if it never was
-    elapsed_s: float  # wall clock, QEMU's own start and end included
+    boot_s: float  # wall clock from the machine's start until the guest was up; 0 if it never was
+    elapsed_s: float  # wall clock, the machine's own start and end included
     text: str  # console, decoded; head and tail when it was long
     console: Path | None  # the same, byte for byte
     argv: tuple[str, ...]
@@ -38,6 +40,8 @@ async def run_machine(
 ) -> MachineRun:
     """Boot `image` once and wait for the end; on the loop of `kbench.machines.loop`, see `run` there.
 
+    With `spec.snapshot` the run goes on from a machine saved by the first such run of this process.
+
     Parameters
     ----------
     console : Path or None
@@ -52,7 +56,7 @@ async def run_machine(
     Raises
     ------
     LostMachineError
-        QEMU broke, with `.argv`, `.qemu_exit_code`, `.stderr` and `.console` (text): says nothing about the kernel.
+        The machine broke, with `.argv`, `.qemu_exit_code`, `.stderr` and `.console` (text): says nothing about the kernel.
     StorageError
         The console could not be written, or no process be started.
     CaseError
@@ -61,11 +65,18 @@ async def run_machine(
         QEMU or setpriv is not installed.
     """
     job = Job(spec, image, reproducer, console, accelerator, crash_pattern, console_cap)
-    session = Session(job)
+    whole = await saved_machine(job) if spec.snapshot else None
+    if whole is not None:
+        job = replace(job, saved=opened(whole), words=WORDS)
     try:
-        ending, detail = await session.ending()
+        session = Session(job)
+        try:
+            ending, detail = await session.ending()
+        finally:
+            await session.close()
     finally:
-        await session.close()
+        if job.saved is not None:
+            os.close(job.saved)
     booted_at = session.watch.booted_at
     return MachineRun(
         ending=ending,
@@ -75,5 +86,5 @@ async def run_machine(
         elapsed_s=asyncio.get_running_loop().time() - session.started,
         text=session.console.text,
         console=console,
-        argv=tuple(session.child.argv),
+        argv=tuple(session.argv),
     )

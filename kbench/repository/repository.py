@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from kbench.errors import RevisionError
 from kbench.history import History
+from kbench.relevance import CommitChange
+from kbench.repository.changes import ARGUMENTS, parse_changes
 from kbench.repository.command import GitCommand
 from kbench.repository.releases import parse_release_tag, sort_release_tags
 from kbench.repository.worktree import Worktree
@@ -24,6 +27,7 @@ _ADDRESS = re.compile(
 )
 _HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _DESCRIPTION_LIMIT = 64 << 10  # characters
+_CHANGES_AT_ONCE = 4096  # commits: bounds what is in memory
 _TEXT_OPTIONS = (
     "--no-color",
     "--no-notes",
@@ -142,6 +146,23 @@ class Repository:
         """Hash of a commit's tree: equal trees are equal sources."""
         name = commit if _HASH.fullmatch(commit) else self.resolve(commit)
         return self._git.text("rev-parse", "--verify", f"{name}^{{tree}}").strip()
+
+    def changes(self, commits: Iterable[str]) -> Iterator[tuple[str, CommitChange]]:
+        """Yield what each of the commits (hashes) changed against its first parent; renames count as removed and added."""
+        remaining = iter(commits)
+        while names := list(islice(remaining, _CHANGES_AT_ONCE)):
+            yield from parse_changes(self._git.run(*ARGUMENTS, stdin="".join(f"{name}\n" for name in names).encode()))
+
+    def paths(self, commit: str) -> frozenset[str]:
+        """Paths of all files of a commit's tree; bytes that are not UTF-8 come as surrogates."""
+        listed = self._git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", self.resolve(commit))
+        return frozenset(listed.decode("utf-8", "surrogateescape").split("\0")) - {""}
+
+    def differing(self, old: str, new: str) -> frozenset[str]:
+        """Paths that differ between the trees of two commits."""
+        ends = self.resolve(old), self.resolve(new)
+        listed = self._git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--ignore-submodules=none", *ends)
+        return frozenset(listed.decode("utf-8", "surrogateescape").split("\0")) - {""}
 
     def recipients(self, commit: str) -> tuple[str, ...]:
         """Mail addresses of a commit's author and of everybody in its trailers (Signed-off-by, Cc, ...), each once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from kbench.errors import InputError, RevisionError, StorageError
@@ -53,6 +54,24 @@ class Worktree:
         self._git.run("checkout", "--force", "--detach", "--quiet", "--no-recurse-submodules", commit, "--", cwd=self.path)
         if clean:
             self._git.run("clean", "-xffdq", cwd=self.path)
+
+    def outline(self, commit: str, files: Iterable[str]) -> None:
+        """Make all folders of a commit and, of its files, only these; for programs that look a tree over and read little.
+
+        Files the commit does not have are left out.
+        """
+        listed = self._git.run("ls-tree", "-r", "-t", "-z", "--full-tree", "--format=%(objecttype) %(path)", commit)
+        entries = [line.partition(" ") for line in listed.decode("utf-8", "surrogateescape").split("\0") if line]
+        self._unlock()
+        self._git.run("update-ref", "--no-deref", "HEAD", commit, cwd=self.path)
+        for kind, _, path in entries:
+            if kind == "tree":
+                (self.path / path).mkdir(exist_ok=True)
+        wanted = {path for kind, _, path in entries if kind == "blob"}.intersection(files)
+        if wanted:
+            paths = "\0".join(sorted(wanted)).encode("utf-8", "surrogateescape")
+            given = ("--pathspec-from-file=-", "--pathspec-file-nul")
+            self._git.run("--literal-pathspecs", "checkout", "--quiet", commit, *given, cwd=self.path, stdin=paths)
 
     def remove(self) -> None:
         """Remove folder and entry; an entry that git cannot remove is used again, or left to the user's next prune."""

@@ -43,7 +43,7 @@ class Stepwise:
         self.question = question
         self._told: dict[int, Observation] = {}  # summed, in order of the first telling
         self._tries: Counter[int] = Counter()
-        self._searched: set[int] = set()  # told of because the search, not the walk, asked for it
+        self._searched: set[int] = set()  # told of while the search, not the walk, went on, and candidates then
         self._verdicts: dict[int, Verdict] = {}
         self._pretended: list[int] = []  # fix bisection: counted as crashing without a test
         self._ancestors: dict[int, Mask] = {}
@@ -64,7 +64,7 @@ class Stepwise:
         before = self._told.get(commit)
         self._told[commit] = before.merged(observation) if before else observation
         self._tries[commit] += 1
-        if (commit, "bisect") == (self._next.commit, self._next.stage):
+        if self._next.stage == "bisect" and self.remaining[commit]:
             self._searched.add(commit)
         self._verdicts = self._judge()
         self._next = self._decide()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kbench.widgets.live import LiveView as LiveView
     from kbench.widgets.page import html_report as html_report
     from kbench.widgets.tables import flakiness_table as flakiness_table
+    from kbench.widgets.tables import revisions_table as revisions_table
     from kbench.widgets.text import clean as clean
     from kbench.widgets.widget import RatesWidget as RatesWidget
     from kbench.widgets.widget import SearchWidget as SearchWidget
@@ -30,6 +31,7 @@ _HOMES = {
     "rates_figure": "figures",
     "costs_figure": "figures",
     "flakiness_table": "tables",
+    "revisions_table": "tables",
     "clean": "text",
 }
 __all__ = list(_HOMES)  # the table above is the list

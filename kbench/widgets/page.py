@@ -19,7 +19,7 @@ from kbench.widgets.text import clean, clean_line, excerpt
 _REPORT_CHARS = 64 * 1024  # of a crash report or a commit's text
 _LOG_CHARS = 1024 * 1024
 
-_HEADINGS = ("", "revision", "subject", "stage", "verdict", "runs", "crash rate", "left", "build s", "test s")
+_HEADINGS = ("", "revision", "subject", "stage", "verdict", "runs", "crash rate", "reached", "left", "build s", "test s")
 
 
 def html_report(view: BisectionView, *, log_text: str, facts: Mapping[str, str] | None = None) -> str:
@@ -74,6 +74,7 @@ def _sections(view: BisectionView, log_text: str, facts: Mapping[str, str]) -> I
     yield _section("The search", _picture("search", view) + "<noscript><p>The table below has the same revisions.</p></noscript>")
     yield _section("Crash rates", _picture("rates", view))
     yield _section("Tested revisions", _revisions(view))
+    yield _section("Notes", _notes(view))
     yield _section("Other candidates" if view.culprit else "Candidates", _candidates(view))
     yield _section("The culprit", _pre(view.culprit_text, _REPORT_CHARS))
     yield _section("The crash", _pre(view.crash_report, _REPORT_CHARS))
@@ -110,15 +111,15 @@ def _header(view: BisectionView, facts: Mapping[str, str]) -> str:
 
 
 def _facts(view: BisectionView, facts: Mapping[str, str]) -> str:
-    n_runs = sum(len(step.runs) for step in view.steps)
     known = {
         "outcome": view.outcome or "still running",
         "confidence": "" if view.confidence is None else rows.percent(view.confidence),
         "culprit": view.culprit or "",
         "same kernel as parent": _NOOP[view.noop] if view.culprit else "",
         "strategy": view.strategy,
-        "range": f"{view.n_commits} commits" if view.n_commits else "",
-        "tested": f"{len(view.steps)} revisions, {n_runs} runs",
+        "range": rows.candidates(view),
+        "tested": f"{len(view.steps)} revisions, {rows.n_runs(view)} runs",
+        "recipients": ", ".join(view.recipients),
         **facts,
     }
     items = "\n".join(f"<dt>{_line(name, 60)}</dt><dd>{_line(value, 2000)}</dd>" for name, value in known.items() if value)
@@ -139,6 +140,19 @@ def _revisions(view: BisectionView) -> str:
     return f'<div class="wide">{table}</div>' if lines else ""
 
 
+def _notes(view: BisectionView) -> str:
+    # Of each kernel what its neighbours in the table do not say as well, and why clean runs count or not.
+    noted: dict[str, list[str]] = {}
+    for step in view.steps:
+        for note in (*step.notes, *([f"clean runs: {step.reach}"] if step.reach else [])):
+            noted.setdefault(note, []).append(step.commit[:12])
+    lines = "\n".join(
+        f"<li>{_line(note, 600)} <code>{_line(', '.join(dict.fromkeys(commits)), 400)}</code></li>"
+        for note, commits in noted.items()
+    )
+    return f"<ul>\n{lines}\n</ul>" if lines else ""
+
+
 _NUMERIC = ' class="number"'
 _NUMBERS = ("", "left", "build s", "test s")
 
@@ -152,7 +166,8 @@ def _revision(number: int, step: Step, view: BisectionView) -> str:
         f"<tr{culprit}><td{_NUMERIC}>{number}</td><td><code>{_line(step.commit[:12])}</code></td>"
         f'<td class="text">{_line(step.subject)}</td><td>{_line(step.stage, 60)}</td>'
         f'<td class="{verdict.replace(" ", "-")}">{verdict}</td><td class="text">{_outcomes(step)}</td>'
-        f'<td class="rate">{rate(crashed, reached) if reached else ""}</td><td{_NUMERIC}>{left}</td>'
+        f'<td class="rate">{rate(crashed, reached) if reached else ""}</td>'
+        f'<td title="{_line(step.reach, 400)}">{rows.reached(step)}</td><td{_NUMERIC}>{left}</td>'
         f"<td{_NUMERIC}>{'cached' if step.cached else f'{step.build_s:.1f}'}</td><td{_NUMERIC}>{step.test_s:.1f}</td></tr>"
     )
 
@@ -161,7 +176,8 @@ def _outcomes(step: Step) -> str:
     counted: dict[str, int] = {}
     for run in step.runs:
         counted[str(run)] = counted.get(str(run), 0) + 1
-    return ", ".join(f"{times}× {_line(outcome)}" for outcome, times in counted.items()) or _line(step.failure, 400)
+    same = f"same kernel as {step.same_as[:12]}: " if step.same_as else ""
+    return same + ", ".join(f"{times}× {_line(outcome)}" for outcome, times in counted.items()) or _line(step.failure, 400)
 
 
 def _candidates(view: BisectionView) -> str:
@@ -180,11 +196,10 @@ def _costs(view: BisectionView) -> str:
     if total <= 0:
         return ""
     built = sum(not step.cached and step.build_s > 0 for step in view.steps)
-    n_runs = sum(len(step.runs) for step in view.steps)
     build = 1000 * view.build_s / total
     return f"""<svg class="costs" viewBox="0 0 1000 18" preserveAspectRatio="none" role="img" aria-label="build against test">
 <rect class="build" width="{build:.1f}" height="18"/>
 <rect class="test" x="{build:.1f}" width="{1000 - build:.1f}" height="18"/>
 </svg>
 <p class="legend"><span class="build">■</span> {view.build_s:.1f} s in {built} builds
-<span class="test">■</span> {view.test_s:.1f} s in {n_runs} runs</p>"""
+<span class="test">■</span> {view.test_s:.1f} s in {rows.n_runs(view)} runs</p>"""

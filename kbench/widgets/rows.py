@@ -25,6 +25,7 @@ def head_row(view: BisectionView) -> Row:
         "kind": view.kind,
         "strategy": clean_line(view.strategy),
         "n_commits": view.n_commits,
+        "n_kernels": view.n_kernels,
         "extent": extent(view),
         "tags": [[clean_line(name, 40), position] for name, position in view.tags],
         "outcome": view.outcome,
@@ -77,6 +78,24 @@ def percent(share: float) -> str:
     return "> 99.9%" if share > 0.999 else f"{share * 100:.3g}%"
 
 
+def reached(step: Step) -> str:
+    """Return whether a revision's clean runs got to the code that crashes, in a word; "" where nobody asked."""
+    return {True: "yes", False: "no", None: "not known" if step.reach else ""}[step.reached]
+
+
+def candidates(view: BisectionView) -> str:
+    """Return how many candidates there were, "500 commits, 53 kernels"; "" when not known."""
+    if not view.n_commits:
+        return ""
+    kernels = "" if view.n_kernels is None else f", {view.n_kernels} kernels"
+    return f"{view.n_commits} commits{kernels}"
+
+
+def n_runs(view: BisectionView) -> int:
+    """Return how many runs were carried out: those of a kernel that was tested already count once."""
+    return sum(len(step.runs) for step in view.steps if step.same_as is None)
+
+
 def culprit_position(view: BisectionView) -> int | None:
     """Return the culprit's index in the history: its own step's, else the one position that is left; None: not known."""
     if view.culprit is None:
@@ -126,6 +145,10 @@ def _search_row(index: int, step: Step, culprit: str | None) -> Row:
         "test_s": round(step.test_s, 2),
         "cached": step.cached,
         "failure": clean_line(step.failure, 400),
+        "same_as": step.same_as,
+        "reached": reached(step),
+        "reach": clean_line(step.reach, 400),
+        "notes": [clean_line(note, 400) for note in step.notes],
     }
 
 
@@ -148,6 +171,7 @@ def _rate_row(index: int, steps: list[Step], culprit: str | None) -> Row:
         "stage": clean_line(steps[0].stage, 60),
         "verdict": _verdict(decided[-1] if decided else None),
         "culprit": steps[0].commit == culprit,
+        "same_as": steps[0].same_as,
         "position": next((step.position for step in steps if step.position is not None), None),
         "runs": sum(runs.values()),
         "crashed": crash_rate.k,

@@ -263,7 +263,10 @@ function facts(row) {
   fact("test", row.test_s ? seconds(row.test_s) : "");
   fact("candidates left", row.left === null ? "" : String(row.left));
   fact("signature", row.signature.slice(0, 16));
+  fact("same kernel as", short(row.same_as ?? "", 12));
+  fact("reached the code", [row.reached, row.reach].filter(Boolean).join(": "));
   fact("failure", row.failure);
+  for (const note of row.notes ?? []) fact("note", note);
   return list;
 }
 
@@ -316,8 +319,8 @@ function fillPanel(panel, row, shown, close) {
 // --- putting it together ---------------------------------------------------------------------------------------------
 
 function subtitle(head, rows, picture) {
-  const runs = rows.reduce((sum, row) => sum + (picture === "search" ? row.outcomes.length : row.runs), 0);
-  const parts = [head.name, `${head.kind} bisection`, head.strategy && `strategy ${head.strategy}`, head.n_commits ? plural(head.n_commits, "commit") : "", plural(rows.length, "revision"), plural(runs, "run")];
+  const runs = rows.reduce((sum, row) => sum + (row.same_as ? 0 : picture === "search" ? row.outcomes.length : row.runs), 0);
+  const parts = [head.name, `${head.kind} bisection`, head.strategy && `strategy ${head.strategy}`, head.n_commits ? plural(head.n_commits, "commit") : "", typeof head.n_kernels === "number" ? plural(head.n_kernels, "kernel") : "", plural(rows.length, "revision"), plural(runs, "run")];
   const running = picture === "search" && head.outcome === null ? rows.find((row) => row.verdict === null) : undefined;
   if (running) parts.push(running.planned ? `testing ${short(running.commit)}: ${running.outcomes.length} of ${plural(running.planned, "run")}` : `building ${short(running.commit)}`);
   return parts.filter(Boolean).join(" · ");

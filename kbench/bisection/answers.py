@@ -1,0 +1,237 @@
+"""What is answered: one question at a time, from the journal as far as it goes, then by builds and runs. Read `Answers` first.
+
+Everything that decides a later question is on disk before the answer is told: the files of each kernel, its twin, its runs,
+and what was found out about them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kbench.bisection.ask import KernelSearch
+from kbench.bisection.laboratory import Laboratory
+from kbench.bisection.result import first_crash
+from kbench.errors import BuildError, JournalError
+from kbench.journal import Entry, Journal
+from kbench.records import KernelImage, Outcome, Step
+
+
+class NotWrittenError(Exception):
+    """A journal that is only read has come to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question."""
+
+    commit: str  # 40 hex digits
+    subject: str
+    runs: int  # 0: build only
+    stage: str
+    position: int | None  # in the history, if it is there
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where answers come from and go to."""
+
+    journal: Journal | None  # None: only read
+    written: Iterator[Entry]  # what it has
+
+
+class Answers:
+    """Makes the answers of one bisection and keeps them as steps.
+
+    Parameters
+    ----------
+    laboratory : Laboratory
+    search : KernelSearch
+        Is told the files of every kernel.
+    output : Path
+        The case directory.
+    liveness : bool
+        Ask whether clean runs got to the code that crashes.
+    on_change : callable
+        Called after every change of `steps`.
+    """
+
+    def __init__(
+        self, laboratory: Laboratory, search: KernelSearch, output: Path, *, liveness: bool, on_change: Callable[[], None]
+    ) -> None:
+        self.steps: list[Step] = []
+        self.builds: dict[str, dict[str, Any]] = {}  # by commit, as journalled
+        self.report = ""  # of the first crash, with file and line
+        self.recipients: tuple[str, ...] = ()
+        self._laboratory, self._search, self._output = laboratory, search, output
+        self._liveness, self._on_change = liveness, on_change
+        self._kernels: dict[str, KernelImage] = {}
+        self._number = 0  # of the next question
+
+    @property
+    def n_runs(self) -> int:
+        """Runs that were carried out: a kernel that was tested already lends its own."""
+        return sum(len(step.runs) for step in self.steps if step.same_as is None)
+
+    @property
+    def seconds(self) -> float:
+        """Wall clock spent on builds and runs."""
+        return sum(step.build_s + step.test_s for step in self.steps)
+
+    def answer(self, asked: Asked, record: Record) -> Step:
+        """Answer a question, as far as the journal does not; the step is the last of `steps`.
+
+        Raises
+        ------
+        NotWrittenError
+            The journal is only read and does not have the whole answer; the step shows what it has.
+        JournalError
+            The journal has another question in this place.
+        """
+        entry = self._entry(asked, record)
+        runs = tuple(run for _, run in entry.done)
+        step = Step(asked.commit, asked.subject, asked.stage, None, runs, asked.runs, asked.position, test_s=entry.test_s)
+        self.steps.append(step)
+        build = dict(entry.build) if entry.build else None
+        if build is None:
+            if record.journal is None:
+                raise NotWrittenError
+            self._on_change()
+            build = self._build(asked)
+            record.journal.built(entry.id, build)
+        else:
+            self._search.learn(build["files"])
+        self.builds.setdefault(asked.commit, build)
+        self._show_build(build)
+        if record.journal is None and not entry.complete:
+            raise NotWrittenError
+        if record.journal is not None and not entry.complete:
+            if not build["error"] and not build["same_as"]:
+                self._run_missing(record.journal, entry)
+                entry = self._look_closer(record.journal, entry)
+            record.journal.complete(entry.id)
+        self._show_findings(entry)
+        return self.steps[-1]
+
+    def change(self, **changes: Any) -> None:
+        """Put what became known into the last step."""
+        self.steps[-1] = replace(self.steps[-1], **changes)
+        self._on_change()
+
+    def _entry(self, asked: Asked, record: Record) -> Entry:
+        """Return the journal's entry of a question, a new one when it has none."""
+        entry, number = next(record.written, None), self._number
+        if entry is None:
+            if record.journal is None:
+                raise NotWrittenError
+            entry_id = record.journal.ask(number, asked.commit, asked.runs, asked.stage)
+            entry = Entry(entry_id, number, asked.commit, asked.runs, asked.stage, None, None, 0.0, False, ())
+        elif (entry.commit, entry.runs, entry.stage) != (asked.commit, asked.runs, asked.stage):
+            raise JournalError(
+                f"journal: expected question {number} to be {asked.stage} {asked.commit[:12]} with {asked.runs} runs, "
+                f"{self._output} has {entry.stage} {entry.commit[:12]} with {entry.runs}; "
+                "it was written by another version, give another --output"
+            )
+        self._number += 1
+        return entry
+
+    def _build(self, asked: Asked) -> dict[str, Any]:
+        """Build a commit and return what the journal keeps of it."""
+        started = time.monotonic()
+        try:
+            kernel = self._kernels[asked.commit] = self._laboratory.build(asked.commit)
+        except BuildError as error:
+            file = error.evidence.get("file", "")
+            return {
+                "error": str(error),
+                "file": file,
+                "log": str(error.evidence.get("log", ""))[-4000:],
+                "signature": None,
+                "compiler": "",
+                "cached": bool(error.evidence.get("cached", False)),
+                "build_s": time.monotonic() - started,
+                "files": self._search.learn([file] if file else []),  # what broke the build was about to go in
+                "notes": [],
+                "same_as": None,
+            }
+        twin = self._twin(asked, kernel.signature)
+        return {
+            "error": "",
+            "file": "",
+            "log": "",
+            "signature": kernel.signature,
+            "compiler": kernel.compiler,
+            "cached": kernel.cached,
+            "build_s": time.monotonic() - started,
+            "files": self._search.learn(kernel.files),
+            "notes": list(kernel.notes),
+            "same_as": twin.commit if twin else None,
+        }
+
+    def _twin(self, asked: Asked, signature: str) -> Step | None:
+        """Return the step that has tested this very kernel as another commit, if its runs said something."""
+        for step in self.steps[:-1]:
+            same = step.signature == signature and step.commit != asked.commit and step.same_as is None
+            if asked.runs and same and step.verdict is not None and any(run.outcome is not Outcome.INFRA for run in step.runs):
+                return step
+        return None
+
+    def _show_build(self, build: dict[str, Any]) -> None:
+        """Put a build into the last step, with the runs of its twin."""
+        known = {name: build[name] for name in ("signature", "build_s", "cached", "compiler", "same_as")}
+        if build["same_as"]:
+            twins = [step for step in self.steps if step.commit == build["same_as"] and step.verdict is not None]
+            known |= {name: getattr(twins[-1], name) for name in ("runs", "reached", "reach")}
+        self.change(**known, failure=build["error"], notes=tuple(build["notes"]))
+
+    def _kernel(self, commit: str) -> KernelImage:
+        if commit not in self._kernels:
+            self._kernels[commit] = self._laboratory.build(commit)
+        return self._kernels[commit]
+
+    def _run_missing(self, journal: Journal, entry: Entry) -> None:
+        """Run what the journal does not have yet; each run is on disk before the next one is looked at."""
+        done = dict(entry.done)
+        missing = [number for number in range(entry.runs) if number not in done]
+        if not missing:
+            return
+        kernel = self._kernel(entry.commit)
+        last = time.monotonic()
+        for number, run in self._laboratory.run(kernel, missing, lambda n: self._console(entry, n)):
+            done[number] = run
+            now = time.monotonic()
+            journal.ran(entry.id, number, run, now - last)
+            seconds, last = now - last, now
+            self.change(runs=tuple(done[n] for n in sorted(done)), test_s=self.steps[-1].test_s + seconds)
+
+    def _look_closer(self, journal: Journal, entry: Entry) -> Entry:
+        """Find out what needs the kernel and is kept: where the first crash was, and whether clean runs got there."""
+        step, started = self.steps[-1], time.monotonic()
+        if entry.findings is not None:
+            return entry
+        shown = first_crash(self.steps)
+        if shown is not None and shown[0] is step:
+            found = self._laboratory.explain(self._kernel(step.commit), shown[1])
+            findings: dict[str, Any] = {"report": found.report, "recipients": found.recipients}
+        elif self._liveness and shown is not None and step.counts[Outcome.OK] and not step.titles:
+            original, crashed = shown
+            seen = self._laboratory.liveness(self._kernel(step.commit), self._kernel(original.commit), crashed)
+            findings = {"reached": seen.reached, "reach": seen.why, "seconds": time.monotonic() - started}
+        else:
+            return entry
+        journal.found(entry.id, findings)
+        return replace(entry, findings=findings)
+
+    def _show_findings(self, entry: Entry) -> None:
+        found = entry.findings or {}
+        if "report" in found:
+            self.report, self.recipients = found["report"], tuple(found["recipients"])
+        if "reached" in found:
+            test_s = self.steps[-1].test_s + found["seconds"]
+            self.change(reached=found["reached"], reach=found["reach"], test_s=test_s)
+
+    def _console(self, entry: Entry, number: int) -> Path:
+        return self._output / "consoles" / f"{entry.id:03d}-{entry.commit[:12]}" / f"run-{number:02d}.txt"

@@ -1,0 +1,141 @@
+"""What is asked: a search over kernels, asked and told in positions of the whole history. Read `KernelSearch` first.
+
+Which commits make one kernel is known from the files of the kernels built so far. More builds can only tell more commits
+apart; the search is then made anew on what is known and told again all that it was told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from kbench.bisection.plan import Plan
+from kbench.history import Mask
+from kbench.records import Verdict
+from kbench.relevance import Fold, Relevance, unfolded
+from kbench.search import Experiment, Observation, Search, SearchResult
+
+
+class KernelSearch:
+    """The search of a plan. Commits that make one kernel are one question: the oldest of them is asked for.
+
+    Parameters
+    ----------
+    plan : Plan
+    relevance : callable, optional
+        Returns the changes of the commits of a mask; called once, when the range is known. None: every commit counts.
+    """
+
+    def __init__(self, plan: Plan, relevance: Callable[[Mask], Relevance] | None = None) -> None:
+        self._plan, self._load = plan, relevance
+        self._n_commits = plan.n_candidates
+        self._named = {plan.original, plan.bad, *plan.good, *(index for _, index in plan.tags)}
+        self._told: list[Observation] = []
+        self._files: set[str] | None = set()  # of all kernels; None: a build does not tell, or nobody asks
+        self._relevance: Relevance | None = None
+        self._range: Mask | None = None  # candidates when the range was known
+        self._stale = False
+        self._take(unfolded(plan.history))
+
+    @property
+    def n_kernels(self) -> int | None:
+        """Kernels the range can make, as far as known; None while commits are not told apart."""
+        return None if self._range is None else int((self._range[self._fold.first] & self._fold.own).sum())
+
+    @property
+    def n_commits(self) -> int:
+        """Commits of the range."""
+        return self._n_commits if self._range is None else int(self._range.sum())
+
+    def learn(self, files: Iterable[str] | None) -> list[str] | None:
+        """Take in the files of a kernel and return those that are new; None: the build does not tell, nothing is folded."""
+        if self._load is None or self._files is None or files is None:
+            self._stale |= self._files is not None and self._load is not None
+            self._files = None
+            return None
+        new = sorted(set(files) - self._files)
+        self._files.update(new)
+        self._stale |= bool(new)
+        return new
+
+    def ask(self) -> list[Experiment]:
+        """What to run next; [] when the search is finished."""
+        return [replace(experiment, commit=int(self._fold.first[experiment.commit])) for experiment in self._search.ask()]
+
+    def tell(self, observation: Observation) -> None:
+        """Take in what was seen of a commit that was asked for, or is an end."""
+        self._told.append(observation)
+        self._search.tell(self._of_kernel(observation))
+        self.settle()
+
+    def settle(self) -> None:
+        """Tell commits apart by all files known so far, once the range is known."""
+        if self._load is None or not (self._search.stage == "bisect" or self._range is not None):
+            return
+        if self._range is None:
+            if not self._files:
+                return
+            self._range = self.remaining
+            self._relevance = self._load(self._range)
+        elif not self._stale:
+            return
+        self._stale = False
+        if self._files is None or self._relevance is None:
+            self._range = self._relevance = self._load = None
+            self._take(unfolded(self._plan.history))
+            return
+        keep = self._named | {seen.commit for seen in self._told}
+        self._take(self._relevance.fold(self._files, keep=keep, within=self._range))
+
+    def kernel_of(self, commit: int) -> int:
+        """Return the oldest commit of the kernel a commit makes: the one that is tested."""
+        return int(self._fold.first[self._fold.kernels[commit]])
+
+    def verdict(self, commit: int) -> Verdict | None:
+        """What all runs of a commit's kernel come to."""
+        return self._search.verdict(self._fold.kernels[commit])
+
+    def runs(self, commit: int) -> int:
+        """How many runs the strategy wants of a commit."""
+        return self._search.runs(self._fold.kernels[commit])
+
+    @property
+    def stage(self) -> str:
+        """Of the next question."""
+        return self._search.stage
+
+    @property
+    def remaining(self) -> Mask:
+        """Commits that can still be the culprit: the oldest ones of their kernels; shape of the whole history."""
+        mask = np.zeros(len(self._plan.history), dtype=np.bool_)
+        mask[self._fold.first[self._search.remaining]] = True
+        return mask
+
+    @property
+    def result(self) -> SearchResult:
+        """What is known now."""
+        found, first = self._search.result, self._fold.first
+        return replace(
+            found,
+            culprit=None if found.culprit is None else int(first[found.culprit]),
+            candidates=tuple((int(first[commit]), p) for commit, p in found.candidates),
+        )
+
+    def _of_kernel(self, observation: Observation) -> Observation:
+        return replace(observation, commit=int(self._fold.kernels[observation.commit]))
+
+    def _take(self, fold: Fold) -> None:
+        plan, self._fold = self._plan, fold
+        self._search = Search(
+            fold.history,
+            bad=fold.kernels[plan.bad],
+            good=[fold.kernels[end] for end in plan.good],
+            tags=[fold.kernels[index] for _, index in plan.tags],
+            strategy=plan.case.strategy,
+            confidence=plan.case.confidence,
+            fix=plan.fix,
+        )
+        for observation in self._told:
+            self._search.tell(self._of_kernel(observation))

@@ -1,0 +1,118 @@
+"""What is done with a culprit: real builds of it and its parents, and the result. Read `Closing.confirm` first.
+
+Folding commits into kernels rests on what the builds so far have told. Here that is checked where it decides: the parent of
+a culprit must be the kernel that was tested in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from kbench.bisection.answers import Answers
+from kbench.bisection.ask import KernelSearch
+from kbench.bisection.plan import Plan
+from kbench.bisection.result import BisectionResult
+from kbench.errors import RevisionError
+from kbench.records import Verdict
+from kbench.repository import Repository
+
+#: A search names so many candidates in a result; the rest is in `search.result`.
+MAX_CANDIDATES = 100
+
+
+class Closing:
+    """Checks a culprit and draws the conclusion.
+
+    Parameters
+    ----------
+    plan, repository, search, answers
+        Of the bisection.
+    build : callable
+        Builds a commit (hash), if that was not done yet, as a step of stage "parent".
+    """
+
+    def __init__(
+        self, plan: Plan, repository: Repository, search: KernelSearch, answers: Answers, build: Callable[[str], None]
+    ) -> None:
+        self._plan, self._repository, self._search, self._answers, self._build = plan, repository, search, answers, build
+        self.parent: str | None = None  # the culprit's first parent, once there is a culprit that has one
+        self.noop: bool | None = None  # culprit and first parent are one kernel; None: not compared
+        self.reopened: list[str] = []  # what was found wrong on the way, for the reader
+
+    def confirm(self) -> bool:
+        """Build the culprit's parents and tell whether it stands; False: the search has to go on."""
+        culprit = self._search.result.culprit
+        self.parent, self.noop = None, None
+        if culprit is None:
+            return True
+        for parent in self._plan.history.parents[culprit]:
+            self._check_fold(parent)
+        if self._search.result.culprit != culprit:
+            return False
+        name = self._plan.hash(culprit)
+        try:
+            self.parent = self._repository.resolve(f"{name}^")  # it may lie outside of the range
+        except RevisionError:
+            return True  # a root commit, or the end of a shallow clone
+        self._build(self.parent)
+        mine, its = self._signature(name), self._signature(self.parent)
+        self.noop = None if mine is None or its is None else mine == its
+        return self._search.result.culprit == culprit
+
+    def _check_fold(self, commit: int) -> None:
+        """Compare a commit with the one tested in its place; set them apart when they are two kernels after all."""
+        tested = self._search.kernel_of(commit)
+        if tested == commit:
+            return
+        names = self._plan.hash(commit), self._plan.hash(tested)
+        for name in names:
+            self._build(name)
+        mine, its = map(self._signature, names)
+        if mine is None or its is None or mine == its:
+            return
+        self._search.settle()
+        if self._search.kernel_of(commit) == tested:  # the files of neither build tell why
+            self._search.learn(self._repository.differing(names[1], names[0]))
+            self._search.settle()
+        self.reopened.append(f"{names[0][:12]} was taken for the kernel of {names[1][:12]} and is not; the two were told apart")
+
+    def _signature(self, commit: str) -> str | None:
+        signature: str | None = self._answers.builds.get(commit, {}).get("signature")
+        return signature
+
+    def conclude(self) -> BisectionResult:
+        """Return what the bisection came to."""
+        plan, answers, found = self._plan, self._answers, self._search.result
+        culprit = None if found.culprit is None else plan.hash(found.culprit)
+        clean = [step.stage for step in answers.steps if step.stage.startswith("release ") and step.verdict is Verdict.GOOD]
+        return BisectionResult(
+            outcome=found.outcome or "budget spent",
+            culprit=culprit,
+            culprit_subject=self._repository.subject(culprit) if culprit else "",
+            confidence=found.confidence if culprit else None,
+            candidates=tuple((plan.hash(commit), float(p)) for commit, p in found.candidates[:MAX_CANDIDATES]),
+            n_candidates=len(found.candidates),
+            n_commits=self._search.n_commits,
+            n_kernels=self._search.n_kernels,
+            noop=self.noop,
+            release=clean[-1].removeprefix("release ") if clean else "",
+            builds=len(answers.builds),
+            cached=sum(build["cached"] for build in answers.builds.values()),
+            runs=answers.n_runs,
+            build_s=sum(step.build_s for step in answers.steps),
+            test_s=sum(step.test_s for step in answers.steps),
+            recipients=answers.recipients,
+            notes=tuple(dict.fromkeys(self._notes())),
+        )
+
+    def _notes(self) -> Iterator[str]:
+        """Yield what a reader should know: of the original kernel, of the ends, of revisions that missed the bug's code."""
+        steps = self._answers.steps
+        yield from (note for step in steps if step.stage == "original" for note in step.notes)
+        missed = [step for step in steps if step.reached is False]
+        for step in missed:
+            if step.position in self._plan.good:
+                yield f"{step.stage} is taken for good as the case says, but its clean runs say nothing: {step.reach}"
+        if others := [step.commit[:12] for step in missed if step.position not in self._plan.good]:
+            yield f"clean runs that did not get to the code that crashes: {', '.join(dict.fromkeys(others))}"
+        yield from self.reopened

@@ -1,0 +1,65 @@
+"""The command line. Each command calls one function of the package and prints what it returns.
+
+Exit codes: 0 done; 1 the job ran and did not conclude; 2 the input was wrong; 3 this machine lacks something.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from kbench import __version__
+from kbench.cli.bisections import bisect, replay, report, study
+from kbench.cli.kernels import boot, build, repro
+from kbench.cli.lab import lab
+from kbench.cli.output import json_option, print_json, print_table
+from kbench.errors import KbenchError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="kbench")
+def cli() -> None:
+    """Find the commit that broke (or fixed) a kernel, and say how sure that is."""
+
+
+@cli.command()
+@json_option
+def doctor(*, as_json: bool) -> int:
+    """Look at what this machine has for kbench, and say what to install."""
+    from kbench.doctor import examine
+
+    checks = examine()
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    else:
+        marks = {(True, True): "ok", (True, False): "ok", (False, True): "MISSING", (False, False): "better"}
+        print_table(("", "what", "found", "to do"), ((marks[c.ok, c.needed], c.name, c.found, c.advice) for c in checks))
+    return 0 if all(check.ok for check in checks if check.needed) else 3
+
+
+for command in (lab, build, boot, repro, bisect, report, replay, study):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; the process's exit code says how it went."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except KbenchError as error:
+        click.echo(f"kbench: {error}", err=True)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("kbench: stopped; start it again to go on", err=True)
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    except OSError as error:
+        click.echo(f"kbench: output: expected to write it, {error.strerror or error}; free some room", err=True)
+        code = 3
+    sys.exit(code or 0)

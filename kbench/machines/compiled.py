@@ -1,0 +1,82 @@
+"""Small C programs, compiled once and kept by content. One effect: the compiler. Read `compiled`."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from kbench.errors import ReproducerError
+from kbench.host import cache_dir, require, storage
+
+FORMAT = 1  # of what is kept; raised when the same inputs are to give something else
+COMPILE_S = 120.0
+LOCAL_INCLUDE = re.compile(rb'^\s*#\s*include\s*"', re.MULTILINE)
+ERROR = re.compile(r"^[^\n]*(?:error: |undefined reference|cannot find)[^\n]*", re.MULTILINE)
+
+
+def guests_dir() -> Path:
+    """Return the folder for what guests are made of."""
+    return cache_dir() / "guests"
+
+
+def compiled(compiler: str, source: Path, flags: tuple[str, ...], *, stage: str = "reproducer") -> Path:
+    """Return the program a C file makes; compiled anew only if it or the compiler has changed, or it includes own files.
+
+    Raises
+    ------
+    MachineLacksError
+        There is no such compiler.
+    ReproducerError
+        It does not compile: the message has the compiler's first error, `.log` all it said.
+    """
+    path = require(compiler, stage)
+    text = source.read_bytes()
+    decides = "\0".join([str(FORMAT), _version(path), *flags]).encode() + b"\0" + text
+    kept = guests_dir() / f"{hashlib.sha256(decides).hexdigest()[:32]}.elf"
+    if LOCAL_INCLUDE.search(text) or not kept.is_file():
+        keep(kept, _compile(path, source, flags))
+    return kept
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a file that appears whole, and can be executed."""
+    with storage("guest", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                os.fchmod(handle, 0o555)
+            Path(aside).replace(path)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+
+
+def _compile(compiler: str, source: Path, flags: tuple[str, ...]) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="kbench-guest-") as place:
+        made = Path(place) / "program"
+        argv = [compiler, "-x", "c", str(source.absolute()), *flags, "-o", str(made)]
+        try:
+            ended = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=COMPILE_S)
+        except subprocess.TimeoutExpired as error:
+            raise ReproducerError(f"reproducer: expected {source.name} compiled in {COMPILE_S:g} s; shorten it") from error
+        if ended.returncode:
+            said = ended.stderr.decode("utf-8", "replace")
+            first = ERROR.search(said)
+            raise ReproducerError(
+                f"reproducer: expected {source.name} to compile, {first[0] if first else said.strip()[-200:]!r} seen; correct it",
+                log=said, argv=argv,
+            )  # fmt: skip
+        return made.read_bytes()
+
+
+@functools.cache
+def _version(compiler: str) -> str:
+    ended = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return ended.stdout.partition("\n")[0]

@@ -1,0 +1,202 @@
+"""The figures about real Linux, as ratios measured in one run: `make bench-linux` (about forty minutes on two cores).
+
+What is compared uses the same sources, config, culprit and machine, and takes turns where it is short. Nothing here is
+asserted by a test.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import kbench
+from kbench.bisection import Bisection, load_case
+from kbench.host import usable_cores
+from kbench.kernels import Builder, Store
+from kbench.lab import Lab
+from kbench.lab.linux import create_linux
+from kbench.machines.guest import initramfs
+from kbench.records import KernelImage, Outcome
+from kbench.repository import Repository
+from kbench.runs import repro
+from kbench.targets import TARGETS
+from tests.bench import say, timed
+
+KIND, SEED, COMMITS = "pipe-flags", 1, 500
+RUNS, ROUNDS = 100, 3
+CLEAN = "#include <unistd.h>\nint main(void) { usleep(10000); return 0; }\n"
+CRASHES = "BUG: |WARNING: |Kernel panic|Oops|blocked for more than"
+
+# What somebody writes who has `git bisect run` and no kbench: one folder, incremental make, boot, ten runs.
+SCRIPT = """#!/bin/sh
+make -s O={build} ARCH=um -j{jobs} CC={cc} linux >/dev/null 2>&1 || exit 125
+for run in 1 2 3 4 5 6 7 8 9 10; do
+    timeout 90 {build}/linux mem=128M initrd={initrd} panic=-1 con0=fd:0,fd:1 kbench.limit=20 </dev/null >{log} 2>&1
+    grep -aqE '{crashes}' {log} && exit 1
+    grep -aq 'kbench: done' {log} || exit 125
+done
+exit 0
+"""
+
+
+def shell(words: list[str], cwd: Path, **more: object) -> str:
+    done = subprocess.run(words, cwd=cwd, check=False, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
+    if done.returncode:
+        sys.exit(f"{words}: {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def plain_bisection(lab: Lab, good: str, config: Path, initrd: Path, folder: Path) -> tuple[float, float, str, int]:
+    """`git bisect run` in a clone: seconds of the first build, seconds of the rest, culprit, revisions tested."""
+    tree, build, script = folder / "tree", folder / "build", folder / "script.sh"
+    shell(["git", "clone", "-q", "--local", str(lab.repository), str(tree)], folder)
+    shell(["git", "checkout", "-q", "--detach", "main"], tree) if not (tree / "Makefile").exists() else None
+    build.mkdir()
+    shutil.copy(config, build / ".config")
+    script.write_text(
+        SCRIPT.format(build=build, jobs=usable_cores(), cc="gcc", initrd=initrd, log=folder / "log", crashes=CRASHES)
+    )
+    script.chmod(0o755)
+    shell(["make", "-s", f"O={build}", "ARCH=um", "olddefconfig"], tree)
+    first = timed(lambda: shell(["make", "-s", f"O={build}", "ARCH=um", f"-j{usable_cores()}", "linux"], tree))
+    shell(["git", "bisect", "start", "main", good], tree)
+    started = time.monotonic()
+    said = shell(["git", "bisect", "run", str(script)], tree)
+    took = time.monotonic() - started
+    culprit = said.split(" is the first bad commit")[0].split()[-1] if " is the first bad commit" in said else "none"
+    return first, took, culprit, said.count("running ")
+
+
+def our_bisection(lab: Lab, good: str, kernel: KernelImage, store: Store, folder: Path) -> tuple[float, Bisection]:
+    """The same by kbench, its first build made already."""
+    bisection = Bisection(load_case(lab.case, good=good, strategy="git"), output=folder / "bisection", store=store)
+    return timed(bisection.run), bisection
+
+
+def bench_bisection(folder: Path) -> tuple[Lab, KernelImage]:
+    """A whole bisection against `git bisect run`."""
+    lab = create_linux(folder / "lab", source=None, seed=SEED, kind=KIND, commits=COMMITS, target="um")
+    repository, target, store = Repository(lab.repository), TARGETS["um"], Store(folder / "store")
+    good = repository.resolve(lab.tags[0])
+    with Builder(repository, target, store=store) as builder:
+        first_ours = timed(lambda: builder.build(repository.resolve("main")))
+        kernel = builder.build(repository.resolve("main"))
+    case = load_case(lab.case)
+    initrd = initramfs(target, case.path(case.reproducer), folder)
+    assert initrd is not None
+    assert kernel.config is not None
+    (folder / "plain").mkdir()
+    first, plain, theirs, tested = plain_bisection(lab, good, kernel.config, initrd, folder / "plain")
+    ours, bisection = our_bisection(lab, good, kernel, store, folder)
+    result = bisection.result
+    assert result is not None
+    say("first build, kbench / plain make", f"{first_ours:.0f} s / {first:.0f} s")
+    say("whole bisection, kbench / git bisect run", f"{ours / plain:.2f}  ({ours:.0f} s / {plain:.0f} s; wanted: 0.5)")
+    say("culprit right, kbench / git bisect run", f"{result.culprit == lab.culprit} / {theirs == lab.culprit}")
+    kernels = result.n_kernels or 0
+    limit = math.log2(max(kernels, 1)) + 3
+    say("revisions built, kbench / git bisect run", f"{result.builds} / {tested}  ({bisection.n_candidates} commits, "
+        f"{kernels} kernels; wanted: {limit:.1f})")  # fmt: skip
+    return lab, kernel
+
+
+def bare_runs(kernel: KernelImage, initrd: Path) -> None:
+    """The same runs without kbench: `linux` processes started from a shell loop, as many at once as there are cores."""
+    line = f"{kernel.path} mem=128M initrd={initrd} panic=-1 con0=fd:0,fd:1 </dev/null >/dev/null 2>&1"
+    loop = f"for n in $(seq {RUNS // usable_cores()}); do {line}; done"
+    processes = [subprocess.Popen(["sh", "-c", loop]) for _ in range(usable_cores())]
+    for process in processes:
+        process.wait()
+
+
+def bench_runs(kernel: KernelImage, folder: Path) -> None:
+    """Runs a second under User-Mode Linux against bare processes, in turns."""
+    reproducer = folder / "clean.c"
+    reproducer.write_text(CLEAN)
+    initrd = initramfs(kernel.target, reproducer, folder)
+    assert initrd is not None
+    ratios, ours, bare = [], [], []
+    repro(kernel, reproducer, runs=4, consoles=folder / "consoles")
+    for _ in range(ROUNDS):
+        bare.append(timed(lambda: bare_runs(kernel, initrd)))
+        started = time.monotonic()
+        found = repro(kernel, reproducer, runs=RUNS, consoles=folder / "consoles")
+        ours.append(time.monotonic() - started)
+        assert found.counts[Outcome.OK] == RUNS, found
+        ratios.append(bare[-1] / ours[-1])
+    a_second = f"{RUNS / statistics.median(ours):.1f} / {RUNS / statistics.median(bare):.1f}"
+    say("runs a second, kbench / bare linux", f"{statistics.median(ratios):.2f}  ({a_second} a second; wanted: 0.85)")
+
+
+def bench_snapshot(lab: Lab, folder: Path) -> None:
+    """Runs a second from a saved QEMU machine against cold boots."""
+    target = TARGETS["qemu-x86_64"]
+    repository, reproducer = Repository(lab.repository), folder / "clean.c"
+    with Builder(repository, target, store=Store(folder / "store")) as builder:
+        kernel = builder.build(repository.resolve("main"))
+    saved = replace(kernel, target=replace(target, machine=replace(target.machine, snapshot=True)))
+    rates = []
+    for image in (kernel, saved) * 2:
+        started = time.monotonic()
+        found = repro(image, reproducer, runs=RUNS // 4, consoles=folder / "consoles")
+        rates.append(RUNS / 4 / (time.monotonic() - started))
+        assert found.counts[Outcome.OK] == RUNS // 4, found
+    cold, restored = statistics.mean(rates[::2]), statistics.mean(rates[1::2])
+    say("runs a second, saved machine / cold boot", f"{restored / cold:.1f}  ({restored:.1f} / {cold:.1f}; wanted: 2.5)")
+
+
+def bench_comment(lab: Lab, folder: Path) -> None:
+    """What it costs to see that a comment-only change is the same kernel, and to go back to what was built."""
+    tree = folder / "comment"
+    shell(["git", "clone", "-q", "--local", "--no-checkout", str(lab.repository), str(tree)], folder)
+    text = shell(["git", "show", "main:kernel/sys.c"], tree)
+    assert "/*" in text
+    (tree / "sys.c").write_text(text.replace("/*", "/* (reworded)", 1))
+    blob = shell(["git", "hash-object", "-w", "sys.c"], tree).strip()
+    shell(["git", "read-tree", "main"], tree)
+    shell(["git", "update-index", "--cacheinfo", f"100644,{blob},kernel/sys.c"], tree)
+    made = shell(["git", "write-tree"], tree).strip()
+    name = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    commit = shell(["git", *name, "commit-tree", "-p", "main", "-m", "sys: reword a comment", made], tree).strip()
+    shell(["git", "update-ref", "refs/heads/comment", commit], tree)
+    repository = Repository(tree)
+    with Builder(repository, TARGETS["um"], store=Store(folder / "store-comment")) as builder:
+        first = builder.build(repository.resolve("main"))
+        took = timed(lambda: builder.build(commit))
+        same = builder.build(commit).signature == first.signature
+        back = timed(lambda: builder.build(repository.resolve("main")))
+    build_s = builder_make_seconds(builder)
+    say("comment-only change: same kernel", f"{same}, {took:.1f} s of which make {build_s:.1f} s; going back {back:.2f} s")
+
+
+def builder_make_seconds(builder: Builder) -> float:
+    """Seconds the last build spent in make."""
+    return getattr(builder, "make_s", float("nan"))
+
+
+def main() -> None:
+    chosen = set(sys.argv[1:]) or {"bisection", "runs", "snapshot", "comment"}
+    benches: dict[str, Callable[[Lab, KernelImage, Path], object]] = {
+        "runs": lambda lab, kernel, folder: bench_runs(kernel, folder),
+        "snapshot": lambda lab, kernel, folder: bench_snapshot(lab, folder),
+        "comment": lambda lab, kernel, folder: bench_comment(lab, folder),
+    }
+    with tempfile.TemporaryDirectory(prefix="kbench-bench-") as name:
+        lab, kernel = bench_bisection(Path(name))
+        for what, bench in benches.items():
+            if what in chosen:
+                bench(lab, kernel, Path(name))
+
+
+if __name__ == "__main__":
+    print(f"kbench {kbench.__version__}, {usable_cores()} cores")
+    main()
