@@ -1,7 +1,7 @@
 """A reproducer, N fresh machines, a `RunSet`. Read `repro` first.
 
-What a machine showed becomes the outcome of a run here and nowhere else; a machine that broke is started again and, if it
-breaks thrice, is an infra problem: never a crash.
+A machine that broke is started again and, if it breaks thrice, is an infra problem: never a crash. What the others showed is
+for `kbench.judge`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import html
 import math
 import queue
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,29 +17,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kbench import crash
-from kbench.crash.titles import clean
 from kbench.errors import InputError, LostMachineError, ReproducerError
 from kbench.host import storage, usable_cores
-from kbench.machines import Ending, MachineRun, accelerator, initramfs, machine_loop, run_machine
+from kbench.judge import judge
+from kbench.machines import accelerator, initramfs, machine_loop, run_machine
 from kbench.machines.watch import CRASH_LINE
-from kbench.records import KernelImage, MachineSpec, Outcome, Run, count_outcomes, count_titles
+from kbench.records import KernelImage, Outcome, Run, count_outcomes, count_titles
 
 if TYPE_CHECKING:
     from kbench.flakiness import Rate
 
 #: A machine that broke is started again so many times before its run is an infra problem.
 RETRIES = 2
-#: Titles of crashes that print nothing, in syzkaller's words.
-SILENT_TITLES = {
-    Ending.SILENT: "no output from test machine",
-    Ending.RESET: "unexpected kernel reboot",
-    Ending.SHUTDOWN: "lost connection to test machine",
-    Ending.TIMED_OUT: "test machine timed out",
-}
 NEVER = r"(?!)"  # a pattern that matches nothing
-MAX_TITLE = 120  # characters
-LONGEST_LINE = 4096  # characters a case's pattern looks at, so that a costly one ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,43 +247,3 @@ async def run_once(kernel: KernelImage, *, reproducer: Path | None, console: Pat
         outcome, title = judge(shown, spec)
         return Run(outcome, title, shown.boot_s or 0.0, shown.elapsed_s, console)
     return Run(Outcome.INFRA, str(lost), 0.0, 0.0, console)
-
-
-def judge(shown: MachineRun, spec: MachineSpec) -> tuple[Outcome, str]:
-    """Return the outcome of what a machine showed, and its crash title or the reason of its failure (pure).
-
-    Without a `done` pattern nobody can say when the reproducer has ended: a machine that goes quiet, powers off or runs
-    on to the time limit is then a clean run.
-    """
-    match shown.ending:
-        case Ending.CRASHED | Ending.PANICKED:
-            return Outcome.CRASHED, crash_title(shown, spec)
-        case Ending.NOT_BOOTED:
-            report = crash.parse(shown.text)
-            title = report.title if report else shown.detail
-            if spec.boot_failure == "crash":  # the last line differs from run to run; the bug is one
-                return Outcome.CRASHED, report.title if report else "boot failed"
-            return Outcome.BOOT_FAILED, title
-        case Ending.TEST_FAILED:
-            return Outcome.TEST_FAILED, shown.detail.strip()[:MAX_TITLE]
-        case Ending.DONE:
-            return Outcome.OK, ""
-        case Ending.RESET:
-            return Outcome.CRASHED, SILENT_TITLES[Ending.RESET]
-        case ending if spec.done is not None and ending in SILENT_TITLES:
-            return Outcome.CRASHED, SILENT_TITLES[ending]
-        case _:
-            return Outcome.OK, ""
-
-
-def crash_title(shown: MachineRun, spec: MachineSpec) -> str:
-    """Return the title of a crash: the case's own pattern's first, then what kbench.crash reads, then the line itself."""
-    line = ""
-    if spec.crashed is not None:
-        pattern = re.compile(spec.crashed)
-        found = next((match for text in shown.text.splitlines() if (match := pattern.search(text[:LONGEST_LINE]))), None)
-        if found and "title" in pattern.groupindex and found["title"]:
-            return clean(found["title"])
-        line = found.string if found else ""
-    report = crash.parse(shown.text) if spec.linux_crashes else None
-    return report.title if report else clean(line or shown.detail)

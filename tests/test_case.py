@@ -93,6 +93,8 @@ def test_keys_for_linux_reach_the_specs(tmp_path: Path) -> None:
     um = load_case(write(tmp_path, LINUX + keys)).resolve()
     assert (um.build.compiler, um.build.backports, um.build.host_access) == ("gcc-11", ("abc", "def"), True)
     assert um.machine.repro_s == 3
+    on_disk = load_case(write(tmp_path, LINUX + 'rootfs = "disk.img"\n')).resolve()
+    assert on_disk.machine.rootfs == str(tmp_path / "disk.img")
     qemu = load_case(
         write(tmp_path, LINUX.replace("um", "qemu-x86_64") + 'rootfs = "disk.img"\nsnapshot = true\nmachine = "q35"\n')
     )

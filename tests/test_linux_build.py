@@ -378,6 +378,12 @@ def kernel(linux: LinuxSource) -> KernelImage:
     return linux.build(BASE)
 
 
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Another folder to build in."""
+    return Store(tmp_path_factory.mktemp("another") / "deeper" / "store")
+
+
 @pytest.mark.linux
 def test_um_is_built_from_the_base(kernel: KernelImage) -> None:
     assert (kernel.cached, kernel.symbols) == (False, kernel.path)
@@ -394,12 +400,11 @@ def test_um_is_built_from_the_base(kernel: KernelImage) -> None:
 
 @pytest.mark.linux
 def test_comment_is_the_same_kernel_in_another_folder_at_another_time(
-    linux: LinuxSource, kernel: KernelImage, tmp_path: Path
+    linux: LinuxSource, kernel: KernelImage, elsewhere: Store
 ) -> None:
-    here = linux.build(COMMENT)
-    elsewhere = linux.build(COMMENT, store=Store(tmp_path / "another" / "store"))
-    assert (here.cached, elsewhere.cached) == (False, False)
-    assert here.signature == elsewhere.signature == kernel.signature
+    here, there = linux.build(COMMENT), linux.build(COMMENT, store=elsewhere)
+    assert (here.cached, there.cached) == (False, False)
+    assert here.signature == there.signature == kernel.signature
 
 
 @pytest.mark.linux
@@ -439,12 +444,12 @@ def test_dropped_options_are_told_with_the_reason(linux: LinuxSource, kernel: Ke
 
 @pytest.mark.linux
 @pytest.mark.parametrize(("name", "compiler"), [("um", "gcc-11"), ("um", "gcc-12"), ("qemu-aarch64", "")])
-def test_compiler_the_case_names(linux: LinuxSource, kernel: KernelImage, tmp_path: Path, name: str, compiler: str) -> None:
+def test_compiler_the_case_names(linux: LinuxSource, elsewhere: Store, name: str, compiler: str) -> None:
     """One object stands for a kernel: it takes the same config, compiler and flags."""
     target = TARGETS[name]
     words = tuple("kernel/pid.o" if word in ("linux", "Image") else word for word in target.build.commands[0])
     spec = dataclasses.replace(target.build, commands=(words,), image="kernel/pid.o", symbols="kernel/pid.o", compiler=compiler)
-    built = linux.build(BASE, dataclasses.replace(target, build=spec), store=Store(tmp_path))
+    built = linux.build(BASE, dataclasses.replace(target, build=spec), store=elsewhere)
     program = target.build.linux.cross + (compiler or "gcc") if target.build.linux else ""
     assert built.compiler.startswith(f"{program} ")
     assert f"GCC: {built.compiler.removeprefix(program).strip()}".encode() in built.path.read_bytes()

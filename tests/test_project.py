@@ -36,6 +36,7 @@ FLOORS = {
     "machines": 2,
     "symbols": 2,
     "maintainers": 2,
+    "judge": 3,
     "runs": 3,
     "liveness": 3,
     "journal": 3,
@@ -51,7 +52,7 @@ FLOORS = {
     "demo": 6,
     "cli": 6,
 }
-PURE = {"relevance", "history", "search", "evidence", "flakiness", "crash", "syzbot", "reproducer", "records", "errors"}
+PURE = {"relevance", "history", "search", "evidence", "flakiness", "crash", "syzbot", "reproducer", "records", "errors", "judge"}
 EFFECTS = {"os", "subprocess", "time", "random", "git", "sqlite3", "ipywidgets", "socket", "asyncio", "shutil", "tempfile"}
 
 
@@ -91,6 +92,7 @@ _SIDEWAYS = {
     "search": {"history", "evidence"},
     "relevance": {"history"},
     "kernels": {"repository", "targets"},
+    "runs": {"judge"},
     "liveness": {"runs"},
     "minimise": {"bisection"},
     "primitives": {"widgets", "progress"},

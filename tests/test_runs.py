@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from kbench.errors import InputError, ReproducerError
+from kbench.judge import judge
 from kbench.machines import Ending, MachineRun
 from kbench.records import MachineSpec, Outcome, Run
-from kbench.runs import RunSet, judge, repro
+from kbench.runs import RunSet, repro
 
 SPEC = MachineSpec(("qemu-system-i386",), booted="^up", done="^done")
 CONSOLES = Path(__file__).parent / "data" / "console"

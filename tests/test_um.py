@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ import pytest
 
 from kbench.errors import CaseError, InputError, LostMachineError
 from kbench.machines import Ending, MachineRun, boot, initramfs, run, run_machine
-from kbench.machines.um import um_argv
+from kbench.machines.um import environment, launched, um_argv
 from kbench.machines.watch import Watch
 from kbench.records import KernelImage, MachineSpec, Outcome
 from kbench.runs import repro
@@ -75,6 +77,12 @@ def test_words_of_the_kernels_own_stay(word: str) -> None:
     assert f" {word} " in argv(word)
 
 
+@pytest.mark.parametrize("path", ["/images/a,/etc/shadow", "/images/a:b", "/images/a ubd1=b"])
+def test_a_disk_image_whose_path_would_be_cut_is_refused(path: str) -> None:
+    with pytest.raises(CaseError, match="rename"):
+        argv(rootfs=path)
+
+
 def test_a_reproducer_has_to_have_a_place() -> None:
     with pytest.raises(CaseError, match=r"\{reproducer\}"):
         argv(line="{image}")
@@ -103,6 +111,22 @@ def test_how_a_process_ends() -> None:
         assert ending_of(exit_code=host) is Ending.LOST
     no_room = "Kernel panic - not syncing: Kernel mode signal 7"
     assert ending_of("up", no_room, exit_code=-signal.SIGABRT) is Ending.LOST
+
+
+@pytest.mark.parametrize(
+    ("line", "ending"),
+    [
+        ("userspace - PTRACE_GETREGS failed, errno = 3", Ending.LOST),
+        ("userspace - ptrace set fp regs failed, errno = 14", Ending.LOST),
+        ("wait_stub_done : failed to wait for SIGTRAP, pid = 7, n = 7, errno = 0, status = 0x137f", Ending.LOST),
+        ("userspace - child stopped with signal 19", Ending.LOST),
+        # what a program of the guest's own asks for, and gets a SIGSEGV for
+        ("userspace - ptrace set fp regs failed, errno = 22", Ending.DONE),
+        ("userspace - ptrace set regs failed, errno = 5", Ending.DONE),
+    ],
+)
+def test_who_broke_a_process_of_the_guests(line: str, ending: Ending) -> None:
+    assert ending_of("up", f"[    0.630000] {line}", "done", exit_code=0) is ending
 
 
 # ------------------------------------------------------------------ real ones
@@ -213,6 +237,71 @@ def test_endings(um: KernelImage, tmp_path: Path, code: str, ending: Ending, tex
 
 
 @pytest.mark.linux
+def test_threads(um: KernelImage) -> None:
+    """Each has its own TLS, errno and floating-point registers, and lives through bad addresses."""
+    with_threads = Path(__file__).parent / "data" / "reproducers" / "threads.c"
+    shown = run(run_machine(um.target.machine, um, reproducer=initramfs(um.target, with_threads), console=None))
+    assert "reproducer ended, exit 0" in shown.text, shown.text[-2000:]
+
+
+@pytest.mark.linux
+def test_system_calls_are_counted(um: KernelImage, tmp_path: Path) -> None:
+    code = 'close(99); close(99); if (!fork()) { close(99); _exit(0); } wait(NULL); open("/nowhere", 0);'
+    shown = once(um, tmp_path, code, cmdline="kbench.trace")
+    assert shown.ending is Ending.DONE
+    assert {"kbench: syscall 3 9 3", "kbench: syscall 257 2 1"} <= {line.partition("] ")[2] for line in shown.text.splitlines()}
+
+
+@pytest.mark.linux
+def test_what_cannot_be_killed_is_a_crash(um: KernelImage, tmp_path: Path) -> None:
+    """Two that trace each other, and have asked to be stopped before the other ends."""
+    code = "int a = getpid(), b = fork(); ptrace(PTRACE_SEIZE, b ? b : a, 0, PTRACE_O_TRACEEXIT); for (;;) pause();"
+    (tmp_path / "repro.c").write_text(PROLOGUE + f"#include <sys/ptrace.h>\nint main(void) {{ {code} }}\n")
+    limited = replace(um, target=replace(um.target, machine=replace(um.target.machine, repro_s=1.0)))
+    assert repro(limited, tmp_path / "repro.c", runs=1).titles == {"BUG: reproducer cannot be killed": 1}
+
+
+@pytest.mark.linux
+def test_registers_no_processor_takes_are_no_trouble_of_the_hosts(um: KernelImage, tmp_path: Path) -> None:
+    (tmp_path / "repro.c").write_text(
+        PROLOGUE + "#include <ucontext.h>\nstatic void spoil(int number, siginfo_t *info, void *context)\n"
+        "{ memset((char *)((ucontext_t *)context)->uc_mcontext.fpregs + 512, 0xff, 64); }\n"
+        "int main(void) { struct sigaction a = { .sa_sigaction = spoil, .sa_flags = SA_SIGINFO };\n"
+        "sigaction(SIGUSR1, &a, NULL); raise(SIGUSR1); return 0; }\n"
+    )
+    shown = run(run_machine(um.target.machine, um, reproducer=initramfs(um.target, tmp_path / "repro.c"), console=None))
+    assert shown.ending is Ending.DONE
+    assert "killed by signal 11" in shown.text
+
+
+NO_NAMESPACES = (
+    *("unshare", "--user", "--map-root-user", "sh", "-c"),
+    'echo 0 > /proc/sys/user/max_user_namespaces; echo 0 > /proc/sys/user/max_pid_namespaces; exec "$@"',
+    "sh",
+)
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize(("before", "user"), [((), 65534), (NO_NAMESPACES, None)], ids=["ordinary user", "no namespaces"])
+def test_without_privileges(um: KernelImage, before: tuple[str, ...], user: int | None) -> None:
+    """Started by an ordinary user, and where the host gives no namespaces."""
+    threads = initramfs(um.target, Path(__file__).parent / "data" / "reproducers" / "threads.c")
+    launch, owner, *rest = launched(["linux", "initrd=threads.cpio", *um_argv(um.target.machine, um, reproducer=None)[1:]])
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folder is for its user only
+        kept = {"launch": launch, "linux": um.path, "threads.cpio": threads, "xstate.so": environment()["LD_PRELOAD"]}
+        for name, path in kept.items():
+            shutil.copy(str(path), f"{place}/{name}")
+        Path(place).chmod(0o755)
+        ended = subprocess.run(
+            [*before, f"{place}/launch", owner, f"{place}/linux", *rest[1:]],
+            cwd=place, env={**os.environ, "LD_PRELOAD": f"{place}/xstate.so"}, user=user if os.getuid() == 0 else None,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=60, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 0, ended
+    assert "reproducer ended, exit 0" in ended.stdout
+
+
+@pytest.mark.linux
 def test_a_flood_is_cut_and_read_to_its_end(um: KernelImage, tmp_path: Path) -> None:
     code = 'for (int i = 0; i < 30000; i++) printf("%099d\\n", i);'
     shown = once(um, tmp_path, code)
@@ -231,6 +320,21 @@ def test_the_fault_of_the_host_is_no_crash(um: KernelImage, tmp_path: Path) -> N
             once(um, tmp_path, "for (;;) pause();", silence_s=3.0)
         assert "User-Mode Linux" in str(lost.value)
         wait_until(lambda: not processes(um.path))
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_process_of_the_guests_that_the_host_ends_is_no_crash(um: KernelImage, tmp_path: Path, number: int) -> None:
+    """Killed, or stopped: the guest's kernel goes on as if the reproducer had done it."""
+    threading.Thread(target=_signal_newest_stub, args=(um.path, tmp_path / "console.txt", number)).start()
+    with pytest.raises(LostMachineError, match="host trouble"):
+        once(um, tmp_path, "for (;;);")
+
+
+def _signal_newest_stub(image: Path, console: Path, number: int) -> None:
+    wait_until(lambda: console.exists() and b"reproducer started" in console.read_bytes())
+    time.sleep(0.5)  # the reproducer's own address space is there, and runs
+    os.kill(max(processes(image)), number)
 
 
 def _signal_when_up(image: Path, console: Path, number: int) -> None:

@@ -63,7 +63,20 @@ static char cmdline[8192];
 
 /* ------------------------------------------------------------------ words and lines */
 
-/* One line, whole. The log level is set again: a reproducer may have lowered it. */
+/* One record of the kernel's log, "<12>text\n", by one write: dprintf() seeks first, which this file does not allow. */
+static void log_record(char *record, size_t length)
+{
+	size_t level = strcspn(record, ">");
+
+	klogctl(8, NULL, LOUD); /* again: a reproducer may have lowered it */
+	if (kmsg_fd >= 0 && write(kmsg_fd, record, length) == (ssize_t)length)
+		return;
+	record[level] = '\n'; /* a kernel without a log: the console itself, on a line of its own */
+	if (write(1, record + level, length - level) < 0)
+		return;
+}
+
+/* One line, whole. */
 static void say(const char *format, ...)
 {
 	char line[512];
@@ -77,12 +90,7 @@ static void say(const char *format, ...)
 	if (length > (int)sizeof(line) - 2)
 		length = sizeof(line) - 2;
 	line[length++] = '\n';
-	klogctl(8, NULL, LOUD);
-	if (kmsg_fd >= 0 && write(kmsg_fd, line, length) == length)
-		return;
-	line[3] = '\n'; /* a kernel without a log: the console itself, on a line of its own */
-	if (write(1, line + 3, length - 3) < 0)
-		return;
+	log_record(line, length);
 }
 
 /* The value of a word of the command line: "" for a bare word, NULL when it is not there. */
@@ -451,14 +459,18 @@ static bool enter_disk(const char *device)
 {
 	static const char *const types[] = { "ext4", "ext3", "ext2", "btrfs", "xfs", "f2fs", "squashfs", "erofs", "iso9660", "vfat" };
 	static const char *const options[] = { "", "noload", "norecovery" };
+	int why = ENODEV;
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
 		for (size_t k = 0; k < sizeof(options) / sizeof(*options); k++) {
-			if (mount(device, ROOT, types[i], MS_RDONLY, options[k]) < 0)
+			if (mount(device, ROOT, types[i], MS_RDONLY, options[k]) < 0) {
+				why = why == ENODEV ? errno : why; /* ENODEV: no such file system in this kernel */
 				continue;
+			}
 			mount_all(ROOT);
 			return offer(ROOT) && chroot(ROOT) == 0 && chdir("/") == 0;
 		}
+	errno = why;
 	return false;
 }
 
@@ -598,7 +610,9 @@ static void run_reproducer(const char *program)
 	ended_how(how, sizeof(how), in_time, status, limit);
 	if (!kill_all()) {
 		/* In the words of a crash report: nothing else tells a deadlock from a machine that is only slow. */
-		dprintf(kmsg_fd >= 0 ? kmsg_fd : 1, "<8>BUG: reproducer cannot be killed\n");
+		char hangs[] = "<8>BUG: reproducer cannot be killed\n";
+
+		log_record(hangs, sizeof(hangs) - 1);
 		put("/proc/sysrq-trigger", "w");
 	}
 	say("reproducer ended, %s", how);

@@ -29,12 +29,22 @@ class Closing:
         Of the bisection.
     build : callable
         Builds a commit (hash), if that was not done yet, as a step of stage "parent".
+    test : callable
+        Builds and runs a commit (position) as such a step, and tells the search.
     """
 
     def __init__(
-        self, plan: Plan, repository: Repository, search: KernelSearch, answers: Answers, build: Callable[[str], None]
+        self,
+        plan: Plan,
+        repository: Repository,
+        search: KernelSearch,
+        answers: Answers,
+        *,
+        build: Callable[[str], None],
+        test: Callable[[int], None],
     ) -> None:
-        self._plan, self._repository, self._search, self._answers, self._build = plan, repository, search, answers, build
+        self._plan, self._repository, self._search, self._answers = plan, repository, search, answers
+        self._build, self._test = build, test
         self.parent: str | None = None  # the culprit's first parent, once there is a culprit that has one
         self.noop: bool | None = None  # culprit and first parent are one kernel; None: not compared
         self.reopened: list[str] = []  # what was found wrong on the way, for the reader
@@ -60,13 +70,18 @@ class Closing:
         return self._search.result.culprit == culprit
 
     def _check_fold(self, commit: int) -> None:
-        """Compare a commit with the one tested in its place; set them apart when they are two kernels after all."""
+        """Compare a commit with the one tested in its place; set them apart when they are two kernels after all.
+
+        What follows from other revisions was not tested in its place either: then the commit itself is.
+        """
         tested = self._search.kernel_of(commit)
         if tested == commit:
             return
         names = self._plan.hash(commit), self._plan.hash(tested)
-        for name in names:
-            self._build(name)
+        if names[1] not in self._answers.builds:
+            self._test(commit)
+            return
+        self._build(names[0])
         mine, its = map(self._signature, names)
         if mine is None or its is None or mine == its:
             return

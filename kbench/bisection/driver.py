@@ -82,7 +82,7 @@ class Bisection:
             self._laboratory, self.search, self.output, liveness=self.plan.liveness, on_change=lambda: self._on_change(self)
         )
         self._record = Record(None, iter(()))
-        self._closing = Closing(self.plan, self.repository, self.search, self.answers, self._build)
+        self._closing = Closing(self.plan, self.repository, self.search, self.answers, build=self._build, test=self._test_parent)
 
     @property
     def steps(self) -> list[Step]:
@@ -206,6 +206,11 @@ class Bisection:
         """Build a commit the culprit is compared with, unless it was built already."""
         if name not in self.answers.builds:
             self.answers.answer(self._asked(name, 0, "parent", self._positions.get(name)), self._record)
+
+    def _test_parent(self, commit: int) -> None:
+        """Build and run a parent of the culprit, and tell the search."""
+        runs = self.case.runs or self.search.runs(commit)
+        self._tell(self.answers.answer(self._asked(self.plan.hash(commit), runs, "parent", commit), self._record))
 
     def _read_changes(self, within: Mask) -> Relevance:
         """Read what the commits of a range changed."""

@@ -12,7 +12,7 @@ import click
 
 from kbench import __version__
 from kbench.cli.bisections import bisect, replay, report, study
-from kbench.cli.kernels import boot, build, repro
+from kbench.cli.kernels import boot, build, minimise, repro
 from kbench.cli.lab import lab
 from kbench.cli.output import json_option, print_json, print_table
 from kbench.errors import KbenchError
@@ -39,7 +39,7 @@ def doctor(*, as_json: bool) -> int:
     return 0 if all(check.ok for check in checks if check.needed) else 3
 
 
-for command in (lab, build, boot, repro, bisect, report, replay, study):
+for command in (lab, build, boot, repro, minimise, bisect, report, replay, study):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""`kbench build`, `boot`, `repro`: one kernel at a time."""
+"""`kbench build`, `boot`, `repro`, `minimise`: one revision at a time."""
 
 from __future__ import annotations
 
@@ -108,6 +108,29 @@ def repro(
         for number, run in enumerate(found.runs):
             click.echo(f"run #{number}: {run}")
         click.echo(f"rate {found.rate}")
+    return 0
+
+
+@click.command()
+@click.argument("case", type=FILE)
+@click.option("--baseline", default="", help="Config to go back to: a file, or the name of one kbench ships; the target's base.")
+@click.option("--builds", default=30, show_default=True, help="Kernels to build at most.")
+@click.option("--runs", default=5, show_default=True, help="Runs of each, more while chance could explain what was seen.")
+@click.option("--output", type=FOLDER, help="Folder for config.min and the consoles; CASE.kbench beside CASE.toml by default.")
+@json_option
+def minimise(case: Path, baseline: str, builds: int, runs: int, output: Path | None, *, as_json: bool) -> int:
+    """Find the smallest config, between a baseline and CASE's own, on which CASE's `bad` still crashes."""
+    from kbench.minimise import minimise as run_minimise
+    from kbench.progress import Progress
+
+    with Progress(f"minimising the config of {case}") as progress:
+        found = run_minimise(
+            case, baseline=baseline, builds=builds, runs=runs, output=output, on_change=lambda now: progress.show(now.headline())
+        )
+    if as_json:
+        print_json(found.to_json())
+    else:
+        click.echo(f"{found}\nconfig: {found.path}")
     return 0
 
 

@@ -42,6 +42,7 @@ HOST_WORDS = re.compile(
 HARMLESS = re.compile(r"time-travel(?:=inf-cpu)?$|time-travel-start=\d+$")
 # A value that is a path is one of the guest's only here; anywhere else it may be the host's.
 GUEST_PATHS = re.compile(r"(?:init|rdinit|root|resume|kbench\.root)=/|firmware_class\.path=/|core_pattern=/")
+DISK_ENDS = re.compile(r"[,:\s]")  # where User-Mode Linux takes the path of a disk image to end
 PATH_VALUE = re.compile(r"=[^=]*(?:/|\b(?:fd|file|port|pts|pty|tty|xterm|unix):)")
 
 
@@ -62,7 +63,7 @@ def um_argv(spec: MachineSpec, image: KernelImage, *, reproducer: PurePath | Non
     ------
     CaseError
         A word that would let the guest at the host, unless the image's target says `host_access`; no {reproducer} where one
-        is to be run.
+        is to be run; a disk image whose path cannot be said.
     """
     line = " ".join(spec.argv[1:])
     line = line if "{cmdline}" in line else f"{line} {{cmdline}}"
@@ -72,6 +73,8 @@ def um_argv(spec: MachineSpec, image: KernelImage, *, reproducer: PurePath | Non
     ours = list(OURS)
     if not any(word.startswith("mem=") for word in theirs):
         ours.append(f"mem={spec.memory_mib}M")
+    if found := DISK_ENDS.search(spec.rootfs):
+        raise CaseError(f"um: expected a disk image's path without {found[0]!r}, {spec.rootfs!r} seen; rename it")
     if spec.rootfs:
         ours.append(f"ubd0r={spec.rootfs}")
     if not image.target.build.host_access:

@@ -67,7 +67,9 @@ MARKS = {
 # may be the host that broke: no room left for the guest's memory (SIGBUS), or a process of the machine killed from outside.
 PROCESS_RESTARTS = re.compile(r"\breboot: Restarting system")
 HOST_BROKE = re.compile(
-    r"Kernel mode signal 7\b|Kernel mode bus error|\b(?:wait_stub_done|userspace) ?[-:] .{0,60}\bfailed"
+    r"Kernel mode signal 7\b|Kernel mode bus error|\b(?:wait_stub_done|userspace) ?[-:] .{0,60}\b(?:failed|stopped with signal)"
+    # set by a program of the guest's own on its return from a signal: registers that no processor takes
+    r"(?!, errno = (?:5|22)\b)"
     r"|start_userspace : .{0,60}\bfailed|^[Uu]nable to (?:map|create) "
 )
 OWN_FAULTS = frozenset(map(int, (signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP)))

@@ -1,0 +1,143 @@
+"""Whole bisections of real Linux: planted culprits found, stretches crossed, by User-Mode Linux and by QEMU."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, log2
+from pathlib import Path
+
+import pytest
+
+from kbench.bisection import Bisection, BisectionResult, load_case
+from kbench.bisection.report import bisection_log
+from kbench.bisection.view import view
+from kbench.lab import Lab
+from kbench.lab.linux import Shares, create_linux
+from kbench.records import Outcome, Step, Verdict
+from kbench.repository import Repository
+
+pytestmark = [pytest.mark.linux, pytest.mark.timeout(1500)]
+COMMITS = 60
+SHARES = Shares(headers=0.0)  # what everything includes takes minutes to build again
+#: Kind, seed, strategy. What is deterministic is found by git's midpoints, what is flaky takes syzkaller's rules. Six culprits
+#: under User-Mode Linux; the seeds are such that the search meets what the test is about.
+NO_BUILD = ("pipe-flags", 14, "git")
+NO_BOOT = ("keyring-leak", 3, "git")
+WALK = ("aio-mremap", 2, "git")
+SILENT = ("tee-merge", 14, "git")
+OTHERS = (("unix-oob", 1, "git"), ("pipe-close", 1, "syzkaller"))  # the last is flaky by nature
+ON_QEMU = (("aio-mremap", 1, "git"), ("fs-context", 1, "git"), ("tee-merge", 1, "git"))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A bisection that has ended, and what is true."""
+
+    lab: Lab
+    bisection: Bisection
+    result: BisectionResult
+
+    @property
+    def steps(self) -> list[Step]:
+        return self.bisection.steps
+
+    def members(self, kind: str) -> set[str]:
+        """The commits of a stretch."""
+        stretch = next(stretch for stretch in self.lab.stretches if stretch["kind"] == kind)
+        words = ["git", "-C", str(self.lab.repository), "rev-list", "--ancestry-path", f"{stretch['first']}..{stretch['last']}"]
+        return {stretch["first"], *subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One repository with all labs as branches, so that they share a worktree and its objects."""
+    folder = tmp_path_factory.mktemp("labs") / "all"
+    subprocess.run(["git", "init", "-q", "--bare", str(folder)], check=True)
+    yield folder
+
+
+def run(
+    shared: Path,
+    kind: str,
+    seed: int,
+    strategy: str,
+    *,
+    target: str = "um",
+    silent: bool = False,
+    walk: bool = False,
+    **keys: object,
+) -> Found:
+    """Make a lab, bring its history into the shared repository, and bisect it there."""
+    name = f"{target}-{kind}-{seed}-{silent}"
+    folder = shared.parent / f"{name}-{len(list(shared.parent.iterdir()))}"
+    lab = create_linux(folder, seed=seed, kind=kind, commits=COMMITS, target=target, shares=SHARES, silent=silent)
+    theirs = [f"+main:refs/heads/{name}", "+refs/tags/*:refs/tags/*"]
+    subprocess.run(["git", "-C", str(shared), "fetch", "-q", str(lab.repository), *theirs], check=True)
+    ends = {} if walk else {"good": Repository(lab.repository).resolve(lab.tags[0])}
+    bisection = Bisection(load_case(lab.case, repository=str(shared), bad=name, strategy=strategy, **ends, **keys))
+    return Found(lab, bisection, bisection.run())
+
+
+@pytest.mark.parametrize(("kind", "seed", "strategy"), OTHERS, ids=str)
+def test_planted_culprits_are_found_under_user_mode_linux(shared: Path, kind: str, seed: int, strategy: str) -> None:
+    """With the culprit's kernel unlike its parent's, and with no more builds than the kernels that differ ask for."""
+    found = run(shared, kind, seed, strategy)
+    assert found.result.culprit == found.lab.culprit
+    assert found.result.noop is False
+    assert found.result.n_kernels is not None
+    assert found.result.n_kernels < found.result.n_commits / 2
+    skipped = sum(step.verdict is Verdict.SKIP for step in found.steps)
+    assert found.result.builds - skipped <= ceil(log2(found.result.n_kernels)) + 3
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(("kind", "seed", "strategy"), ON_QEMU, ids=str)
+def test_planted_culprits_are_found_in_qemu(shared: Path, kind: str, seed: int, strategy: str) -> None:
+    found = run(shared, kind, seed, strategy, target="qemu-x86_64", runs=4)
+    assert found.result.culprit == found.lab.culprit
+    assert found.result.noop is False
+
+
+def test_a_stretch_that_does_not_build_is_crossed(shared: Path) -> None:
+    """The error names the compiler's own words and the file to blame."""
+    found = run(shared, *NO_BUILD)
+    failed = [step for step in found.steps if step.failure]
+    assert failed
+    assert {step.commit for step in failed} <= found.members("no build")
+    assert all(step.verdict is Verdict.SKIP and "error" in step.failure for step in failed)
+    assert found.result.culprit == found.lab.culprit
+
+
+def test_a_stretch_that_does_not_boot_is_crossed(shared: Path) -> None:
+    found = run(shared, *NO_BOOT)
+    failed = [step for step in found.steps if step.counts[Outcome.BOOT_FAILED]]
+    assert failed
+    assert {step.commit for step in failed} <= found.members("no boot")
+    assert all(step.verdict is Verdict.SKIP for step in failed)
+    assert found.result.culprit == found.lab.culprit
+
+
+def test_releases_are_walked_back_and_the_report_says_who_to_tell(shared: Path) -> None:
+    """Without a good end; the crash's report has file and line, and get_maintainer.pl's own answer goes with it."""
+    found = run(shared, *WALK, walk=True)
+    walked = [step for step in found.steps if step.stage.startswith("release ")]
+    assert [step.verdict for step in walked] == [*[Verdict.BAD] * (len(walked) - 1), Verdict.GOOD]
+    assert len(walked) > 1
+    assert found.result.culprit == found.lab.culprit
+    seen = view(found.bisection)
+    assert "fs/aio.c:" in seen.crash_report
+    assert "linux-aio@kvack.org" in " ".join(seen.recipients)
+    assert "aio_ring_mremap" in bisection_log(found.bisection, seen)
+
+
+def test_a_silent_stretch_is_not_called_good(shared: Path) -> None:
+    """The reproducer goes silent with the bug inside: runs that did not get there say nothing, and without that they lie."""
+    found = run(shared, *SILENT, silent=True)
+    silent = [step for step in found.steps if step.commit in found.members("silent")]
+    assert silent
+    assert all(step.reached is False and step.verdict is Verdict.SKIP for step in silent), [step.reach for step in silent]
+    assert found.result.culprit == found.lab.culprit
+    believed = run(shared, *SILENT, silent=True, liveness=False)
+    assert believed.result.culprit != believed.lab.culprit
