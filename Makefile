@@ -28,7 +28,7 @@ BROWSER := chromium fonts-dejavu-core
 # What a Linux build takes, the guest's shell, and a source to plant bugs in.
 LINUX := flex bison bc libelf-dev libssl-dev libc6-dev perl binutils busybox-static ccache linux-source-6.12
 # Other compilers and another architecture, for the tests.
-LINUX_TEST := gcc-11 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm
+LINUX_TEST := cpio gcc-11 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm
 
 packages:
 	@.ci/packages $(PACKAGES)

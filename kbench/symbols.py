@@ -6,6 +6,7 @@ binutils' addr2line, one process for a whole report. Which program fits an image
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import posixpath
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kbench.crash.frames import base_name
-from kbench.crash.symbolise import Location, Place, places, rendered
+from kbench.crash.symbolise import Location, Place, named, places, rendered
 from kbench.errors import InputError, MachineLacksError
 from kbench.host import require
 from kbench.records import KernelImage
@@ -67,6 +68,14 @@ class SymbolTable:
         """The function of this name, and of this printed size when several share it; None: none, or which is not clear."""
         fitting = [one for one in self.functions.get(name, ()) if size is None or one.size <= size <= one.extent]
         return fitting[0] if len({one.address for one in fitting}) == 1 else None
+
+    def name(self, address: int) -> str:
+        """The place of an address as a kernel prints it, `f+0x12/0x34`; "" when it is in no function."""
+        around = [one for some in self.entries.values() for one in some if one.address <= address < one.address + one.size]
+        if not around:
+            return ""
+        outermost = min(around, key=lambda one: one.address)  # labels inside of a function are symbols too
+        return f"{outermost.name}+{address - outermost.address:#x}/{outermost.extent:#x}"
 
 
 def symbol_table(elf: Path) -> SymbolTable:
@@ -165,6 +174,8 @@ def symbolised(report: str, kernel: KernelImage) -> str:
 
     ` f+0x12/0x34` becomes ` inlined mm/a.c:12 [inline]` and ` f+0x12/0x34 mm/a.c:34`. What cannot be told stays as it is.
     """
+    with contextlib.suppress(InputError):  # no symbols, no names
+        report = named(report, symbol_table(kernel.symbols or kernel.path).name)
     asked = list(dict.fromkeys(places(report)))
     found = dict(zip(asked, locate(kernel, asked), strict=True)) if asked else {}
     return rendered(report, {place: where for place, where in found.items() if where})

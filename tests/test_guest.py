@@ -41,7 +41,7 @@ def unpacked(path: Path, where: Path) -> Path:
     return where
 
 
-@pytest.mark.skipif(shutil.which("cpio") is None, reason="compares with cpio(1)")
+@pytest.mark.linux
 def test_archives_are_what_cpio_reads(tmp_path: Path) -> None:
     members = [cpio.folder("a"), cpio.program("a/run", b"\x7fx"), cpio.text("a/öde", "t\n"), cpio.link("l", "a/run")]
     path = tmp_path / "a.cpio"
@@ -55,7 +55,7 @@ def test_archives_are_what_cpio_reads(tmp_path: Path) -> None:
     assert cpio.archive(members) == path.read_bytes()
 
 
-@pytest.mark.skipif(shutil.which("cpio") is None, reason="unpacks with cpio(1)")
+@pytest.mark.linux
 def test_a_reproducer_is_a_second_archive(tmp_path: Path) -> None:
     """The first is the same for all of them; nothing is rebuilt, and what was made is found again."""
     (tmp_path / "r.c").write_text(HELLO)
@@ -112,7 +112,7 @@ def test_what_this_machine_lacks_is_said_so(tmp_path: Path, monkeypatch: pytest.
         initramfs(other, None)
 
 
-@pytest.mark.skipif(not all(map(shutil.which, ("aarch64-linux-gnu-gcc", "cpio"))), reason="compiles for another architecture")
+@pytest.mark.linux
 def test_another_architecture_is_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A C reproducer needs its compiler alone; a shell's needs a busybox, which this host has for its own only."""
     monkeypatch.delenv(BUSYBOX, raising=False)
@@ -126,7 +126,7 @@ def test_another_architecture_is_data(tmp_path: Path, monkeypatch: pytest.Monkey
         initramfs(QEMU_AARCH64, tmp_path / "r.sh")
 
 
-@pytest.mark.skipif(shutil.which("cpio") is None, reason="unpacks with cpio(1)")
+@pytest.mark.linux
 def test_a_syzkaller_program_comes_with_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "syzkaller/bin/linux_amd64"
     folder.mkdir(parents=True)

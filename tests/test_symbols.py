@@ -69,7 +69,7 @@ def at_nop(kernel: KernelImage) -> tuple[str, int, int]:
     return "frob", address - frob.address, frob.size
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "aarch64-linux-gnu-gcc"])
+@pytest.mark.parametrize("compiler", ["gcc", pytest.param("aarch64-linux-gnu-gcc", marks=pytest.mark.linux)])
 def test_inlined_functions_come_first_and_paths_are_the_trees(compiler: str, tmp_path: Path) -> None:
     """Also for an image of another architecture."""
     kernel = build(tmp_path, compiler)
@@ -123,6 +123,23 @@ def test_a_report_is_symbolised_and_keeps_its_title(kernel: KernelImage) -> None
     assert plain
     assert plain.frame == "frob"
     assert parsed.title == "general protection fault in inner"  # what is inlined is where it happened
+
+
+def test_where_user_mode_linux_faulted_is_named(kernel: KernelImage) -> None:
+    """Its panic tells an address alone."""
+    assert kernel.symbols
+    function, offset, size = at_nop(kernel)
+    (frob,) = symbol_table(kernel.symbols).functions[function]
+    line = f"Kernel panic - not syncing: Kernel mode fault at addr 0x10, ip {frob.address + offset:#x}"
+    *inlined, last = symbolised(line, kernel).split("\n")
+    assert last == f"{line} frob+{offset:#x}/{frob.extent:#x} fs/frob.c:5"
+    assert size <= frob.extent
+    assert [text.removeprefix(f"{line} ") for text in inlined] == [
+        "inner include/linux/inlined.h:3 [inline]",
+        "outer include/linux/inlined.h:8 [inline]",
+    ]
+    nowhere = "Kernel panic - not syncing: Kernel mode fault at addr 0x10, ip 0x0"
+    assert symbolised(nowhere, kernel) == nowhere
 
 
 def test_form_of_the_eras() -> None:

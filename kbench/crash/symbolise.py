@@ -1,13 +1,14 @@
 """Crash reports with file and line: what is to be looked up, and how it is written in. Read `places`, then `rendered`.
 
 Pure. The form is syzkaller's: a frame keeps its line and gets its place after it; each function inlined there stands on a
-line of its own before it. Lines that are too long, and lines after the first thousands, stay as they are.
+line of its own before it. Addresses that stand alone are `named` first. Lines that are too long, and lines after the first
+thousands, stay as they are.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kbench.crash.console import MAX_LINE
@@ -19,7 +20,9 @@ _PLACE = re.compile(
     r"(?<![\w.$+])([A-Za-z_][\w.$]{0,200})\+0x([0-9a-f]{1,8})/0x([0-9a-f]{1,8})(?![\w/+])(?! \[\w)(?! \S{1,200}\.\w{1,3}:[0-9])"
 )
 # The instruction itself, not the one after a call: registers, as the architectures name them.
-_POINTER = re.compile(r"\b(?:[RE]IP: |EIP is at |[Pp][Cc] is at |pc : |NIP |epc : |Krnl PSW )")
+_POINTER = re.compile(r"\b(?:[RE]IP: |EIP is at |[Pp][Cc] is at |pc : |NIP |epc : |Krnl PSW |mode fault at addr )")
+# User-Mode Linux names no function where the kernel faulted: arch/um/kernel/trap.c, segv().
+_NAMELESS = re.compile(r"Kernel mode fault at addr 0x[0-9a-f]{1,16}, ip 0x([0-9a-f]{1,16})(?= *$)")
 _WARNED = re.compile(r"WARNING: (?:CPU: [0-9]{1,4} PID: [0-9]{1,9} )?at (\S{1,300}):([0-9]{1,7}) ")
 
 
@@ -40,6 +43,18 @@ class Location:
     function: str
     file: str
     line: int
+
+
+def named(report: str, name: Callable[[int], str]) -> str:
+    """Return the report with functions written behind addresses that stand alone; `name(address)` is `f+0x1/0x2` or ""."""
+
+    def written(line: str) -> str:
+        match = _NAMELESS.search(line) if len(line) <= MAX_LINE else None
+        function = name(int(match[1], 16)) if match else ""
+        return f"{line.rstrip()} {function}" if function else line
+
+    lines = _lines(report)
+    return "\n".join([*map(written, lines[:MAX_FRAME_LINES]), *lines[MAX_FRAME_LINES:]])
 
 
 def places(report: str) -> Iterator[Place]:
