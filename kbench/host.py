@@ -41,6 +41,9 @@ HEADERS = {
     "openssl/": "libssl-dev",
 }
 
+#: Debian's packages by compiler: the C library it makes programs with, static ones too.
+LIBC = {"gcc": "libc6-dev", "clang": "libc6-dev", "aarch64-linux-gnu-gcc": "libc6-dev-arm64-cross"}
+
 # setpriv has the kernel send a signal when the thread that forked it ends; the shell then looks whether that thread was
 # gone before setpriv had said so. Each replaces itself by the next: one process, 2 ms, no code run between fork and exec.
 _LEASH = ("--", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -110,6 +111,16 @@ def test_what_this_machine_lacks_is_said_so(tmp_path: Path, monkeypatch: pytest.
     other = replace(UM, guest=replace(UM.guest, compiler="no-such-gcc"))  # type: ignore[type-var]  # UM has a guest
     with pytest.raises(MachineLacksError, match="no-such-gcc"):
         initramfs(other, None)
+
+
+def test_a_compiler_without_a_c_library_is_the_machines_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = tmp_path / "bin" / "gcc"
+    bare.parent.mkdir()
+    bare.write_text(f'#!/bin/sh\nexec {shutil.which("gcc")} -nostdinc -isystem {tmp_path} "$@"\n')
+    bare.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bare.parent}:{os.environ['PATH']}")
+    with pytest.raises(MachineLacksError, match="apt-get install libc6-dev"):
+        initramfs(UM, None)
 
 
 @pytest.mark.linux

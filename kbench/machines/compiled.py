@@ -10,13 +10,15 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from kbench.errors import ReproducerError
-from kbench.host import cache_dir, require, storage
+from kbench.errors import MachineLacksError, ReproducerError
+from kbench.host import LIBC, cache_dir, require, storage
 
 FORMAT = 1  # of what is kept; raised when the same inputs are to give something else
 COMPILE_S = 120.0
 LOCAL_INCLUDE = re.compile(rb'^\s*#\s*include\s*"', re.MULTILINE)
 ERROR = re.compile(r"^[^\n]*(?:error: |undefined reference|cannot find)[^\n]*", re.MULTILINE)
+#: A compiler without a C library: any program needs these.
+NO_LIBC = re.compile(r"fatal error: (?:ctype|errno|stdio|stdlib|string|unistd)\.h: No such file|cannot find (?:-lc\b|crt1\.o)")
 
 
 def guests_dir() -> Path:
@@ -30,7 +32,7 @@ def compiled(compiler: str, source: Path, flags: tuple[str, ...], *, stage: str 
     Raises
     ------
     MachineLacksError
-        There is no such compiler.
+        There is no such compiler, or no C library for it.
     ReproducerError
         It does not compile: the message has the compiler's first error, `.log` all it said.
     """
@@ -68,6 +70,9 @@ def _compile(compiler: str, source: Path, flags: tuple[str, ...]) -> bytes:
             raise ReproducerError(f"reproducer: expected {source.name} compiled in {COMPILE_S:g} s; shorten it") from error
         if ended.returncode:
             said = ended.stderr.decode("utf-8", "replace")
+            if NO_LIBC.search(said):
+                package = LIBC.get(Path(compiler).name, "its C library")
+                raise MachineLacksError(f"reproducer: expected a C library for {compiler}, found none; apt-get install {package}")
             first = ERROR.search(said)
             raise ReproducerError(
                 f"reproducer: expected {source.name} to compile, {first[0] if first else said.strip()[-200:]!r} seen; correct it",
