@@ -185,6 +185,7 @@ def test_hints_are_in_every_line_of_a_crash() -> None:
 
 
 @pytest.mark.linux
+@pytest.mark.qemu
 def test_a_saved_machine_goes_on_as_often_as_asked(x86_kernel: KernelImage, tmp_path: Path) -> None:
     """Each run from there is a run like any other, and draws random numbers of its own."""
     source = tmp_path / "r.c"
