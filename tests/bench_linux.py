@@ -69,7 +69,7 @@ def bare_line(kernel: KernelImage, initrd: Path, image: Path) -> str:
 def plain_bisection(lab: Lab, good: str, kernel: KernelImage, initrd: Path, folder: Path) -> tuple[float, float, str, int]:
     """`git bisect run` in a clone: seconds of the first build, seconds of the rest, culprit, revisions tested."""
     tree, build, script = folder / "tree", folder / "build", folder / "script.sh"
-    shell(["git", "clone", "-q", "--local", str(lab.repository), str(tree)], folder)
+    shell(["git", "clone", "-q", str(lab.repository), str(tree)], folder)
     assert kernel.config is not None
     build.mkdir()
     shutil.copyfile(kernel.config, build / ".config")

@@ -168,7 +168,7 @@ def _draw_plan(dice: Dice, kind: str, tree: BaseTree, *, silent: bool) -> _Plan:
 
 def _clone(base: Base, repository: Path) -> Path:
     # Hard links where the cache is on the same disk, copies elsewhere; nothing points back to the cache.
-    run_git(["clone", "--quiet", "--bare", "--local", "--template=", str(base.repository), str(repository)])
+    run_git(["clone", "--quiet", "--bare", "--template=", str(base.repository), str(repository)])
     run_git(["-C", str(repository), "remote", "remove", "origin"])
     return repository
 
