@@ -18,6 +18,9 @@ MAX_RECIPIENTS = 200
 # A hook around this process leaves these behind, and git would look at that other repository.
 _NOT_INHERITED = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
 
+#: The script walks hashes, and Perl shuffles them anew in each process: equals would change places from call to call.
+_SAME_ORDER = {"PERL_HASH_SEED": "0", "PERL_PERTURB_KEYS": "0"}
+
 
 def maintainers(source_tree: Path, file: str) -> tuple[str, ...]:
     """Return the recipients for a file, `Name <address>` or a list's address, as the tree's script gives them, in its order.
@@ -46,7 +49,7 @@ def maintainers(source_tree: Path, file: str) -> tuple[str, ...]:
     if not (tree / SCRIPT).is_file():
         return ()
     argv = leashed(["perl", SCRIPT, *OPTIONS, "-f", file], "maintainers")
-    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED} | _SAME_ORDER
     try:
         done = subprocess.run(
             argv, cwd=tree, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False

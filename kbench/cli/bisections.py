@@ -16,11 +16,22 @@ if TYPE_CHECKING:
     from kbench.primitives import BisectionReport
 
 
+def _of_a_case(command: Any) -> Any:
+    """Add what says which bisection of which case is meant."""
+    for option in (
+        click.option(
+            "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key of the case; may be repeated."
+        ),
+        click.option("--output", type=FOLDER, help="Folder for all that is kept; CASE.kbench beside CASE.toml by default."),
+        click.option("--strategy", default="", help="git or syzkaller; the case's own by default."),
+        click.argument("case", type=FILE),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.argument("case", type=FILE)
-@click.option("--strategy", default="", help="git or syzkaller; the case's own by default.")
-@click.option("--output", type=FOLDER, help="Folder for journal, consoles and report; CASE.kbench beside CASE.toml by default.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key of the case; may be repeated.")
+@_of_a_case
 @json_option
 def bisect(case: Path, strategy: str, output: Path | None, settings: tuple[str, ...], *, as_json: bool) -> int:
     """Bisect CASE to its end, or go on where its journal stands."""
@@ -31,10 +42,7 @@ def bisect(case: Path, strategy: str, output: Path | None, settings: tuple[str, 
 
 
 @click.command()
-@click.argument("case", type=FILE)
-@click.option("--strategy", default="", help="As given to `kbench bisect`.")
-@click.option("--output", type=FOLDER, help="As given to `kbench bisect`.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As given to `kbench bisect`.")
+@_of_a_case
 @json_option
 def report(case: Path, strategy: str, output: Path | None, settings: tuple[str, ...], *, as_json: bool) -> int:
     """Write the report of CASE again from its journal, ended or not; nothing is built or run."""

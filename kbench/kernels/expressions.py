@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 #: A tristate: 0 is n, 1 is m, 2 is y; None when a macro decides, which is not evaluated here.
 Tristate = int | None
@@ -48,18 +48,17 @@ def _parse(expression: str) -> Node | None:
 
 
 def _either(tokens: list[str]) -> Node:
-    node = _both(tokens)
-    while tokens and tokens[0] == "||":
-        tokens.pop(0)
-        node = ("||", node, _both(tokens))
-    return node
+    return _chain(tokens, "||", _both)
 
 
 def _both(tokens: list[str]) -> Node:
-    node = _comparison(tokens)
-    while tokens and tokens[0] == "&&":
-        tokens.pop(0)
-        node = ("&&", node, _comparison(tokens))
+    return _chain(tokens, "&&", _comparison)
+
+
+def _chain(tokens: list[str], operator: str, operand: Callable[[list[str]], Node]) -> Node:
+    node = operand(tokens)
+    while tokens and tokens[0] == operator:
+        node = (tokens.pop(0), node, operand(tokens))
     return node
 
 

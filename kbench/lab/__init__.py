@@ -67,20 +67,7 @@ def create(directory: Path | str, *, seed: int, kind: str = "uaf", commits: int 
         for name, text in _files(history, plan, kind, config).items():
             (partial / name).write_text(text, encoding="utf-8")
         (partial / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
-    return Lab(
-        directory,
-        directory / "repo",
-        directory / "case.toml",
-        directory / "fix.toml",
-        directory / "truth.json",
-        kind,
-        seed,
-        truth["rate"],
-        truth["culprit"],
-        truth["fix"],
-        tuple(truth["stretches"]),
-        tuple(truth["tags"]),
-    )
+    return Lab.told_by(directory, truth)
 
 
 def read_kernel(folder: Path) -> tuple[dict[str, str], frozenset[str], str]:

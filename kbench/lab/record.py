@@ -30,6 +30,24 @@ class Lab:
     stretches: tuple[Mapping[str, Any], ...]  # kind, first, last, title: commits that cannot be tested, or crash otherwise
     tags: tuple[str, ...]  # oldest first
 
+    @classmethod
+    def told_by(cls, directory: Path, truth: Mapping[str, Any]) -> Lab:
+        """Return the lab in a folder whose truth this is."""
+        return cls(
+            directory,
+            directory / "repo",
+            directory / "case.toml",
+            directory / "fix.toml",
+            directory / "truth.json",
+            truth["kind"],
+            truth["seed"],
+            truth["rate"],
+            truth["culprit"],
+            truth["fix"],
+            tuple(truth["stretches"]),
+            tuple(truth["tags"]),
+        )
+
 
 @contextmanager
 def all_or_nothing(directory: Path) -> Iterator[Path]:

@@ -125,7 +125,7 @@ def create_linux(
         files = _files(history, plan, target) | {"truth.json": json.dumps(truth, indent=2) + "\n"}
         for name, text in files.items():
             (partial / name).write_text(text, encoding="utf-8")
-    return _lab(directory, truth)
+    return Lab.told_by(directory, truth)
 
 
 def _check(directory: Path, kind: str, target: str, *, silent: bool) -> None:
@@ -214,20 +214,3 @@ def _touching(series: Sequence[Commit], planted: Mapping[int, Patch]) -> Mapping
     headers = sum(bool(paths & HEADERS.keys()) for paths in own)
     compiled = sum(bool(paths & built) for paths in own)
     return {"headers": headers, "compiled": compiled, "noise": len(own) - headers - compiled}
-
-
-def _lab(directory: Path, truth: Mapping[str, Any]) -> Lab:
-    return Lab(
-        directory,
-        directory / "repo",
-        directory / "case.toml",
-        directory / "fix.toml",
-        directory / "truth.json",
-        truth["kind"],
-        truth["seed"],
-        truth["rate"],
-        truth["culprit"],
-        truth["fix"],
-        tuple(truth["stretches"]),
-        tuple(truth["tags"]),
-    )
