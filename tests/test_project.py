@@ -90,6 +90,7 @@ def test_imports_only_from_floors_below(path: Path) -> None:
 # On one floor, and in this direction only.
 _SIDEWAYS = {
     "search": {"history", "evidence"},
+    "evidence": {"resources"},
     "relevance": {"history"},
     "kernels": {"repository", "targets"},
     "runs": {"judge"},

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from kbench import notebook, syzbot
 from kbench.errors import CaseError, InputError, KbenchError
-from kbench.flakiness import rate
 from kbench.records import BisectionView, Outcome, Run, Step, Verdict
 from kbench.widgets import assets, consoles, figures, page, payload, rows, tables
 from kbench.widgets.live import LiveView
@@ -51,35 +50,6 @@ class Seen(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.lasttag == "script" and self.scripts:
             self.scripts[-1] += data
-
-
-# --- rates -----------------------------------------------------------------------------------------------------------
-
-
-def test_rate_prints_estimate_and_interval() -> None:
-    assert str(rate(7, 20)) == "0.35 [0.18, 0.57] 95%"
-
-
-@given(total=st.integers(1, 300), share=st.floats(0, 1))
-def test_interval_holds_its_estimate_and_solves_wilsons_equation(total: int, share: float) -> None:
-    """Each end p of the interval is z standard errors of p away from the estimate: Wilson (1927)."""
-    found = rate(round(share * total), total)
-    assert 0 <= found.low <= found.estimate <= found.high <= 1
-    for end in (found.low, found.high):
-        if 1e-9 < end < 1 - 1e-9:
-            assert abs(found.estimate - end) / (end * (1 - end) / total) ** 0.5 == pytest.approx(1.959964, rel=1e-4)
-
-
-def test_rate_of_no_runs_says_nothing() -> None:
-    found = rate(0, 0)
-    assert found.estimate != found.estimate
-    assert (found.low, found.high) == (0, 1)
-
-
-@pytest.mark.parametrize(("crashed", "total"), [(3, 2), (-1, 2)])
-def test_rate_refuses_impossible_counts(crashed: int, total: int) -> None:
-    with pytest.raises(InputError, match="rate: need"):
-        rate(crashed, total)
 
 
 # --- text ------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,25 @@
-"""What runs say about the bug: as one verdict (`decide`), the way others do it. Read `Observation` first."""
+"""What runs say about the bug: as likelihoods (`weigh`), or as one verdict, the way others do it (`decide`).
 
+Read `Observation` first.
+"""
+
+from kbench.evidence.likelihood import Evidence, log_clean, weigh
 from kbench.evidence.observation import Observation
+from kbench.evidence.priors import Priors
+from kbench.evidence.titles import similarity
 from kbench.evidence.verdicts import GIT_RULE, SYZKALLER_RULE, RepresentativeCrash, VerdictRule, decide, representative_crash
 
-__all__ = ["GIT_RULE", "SYZKALLER_RULE", "Observation", "RepresentativeCrash", "VerdictRule", "decide", "representative_crash"]
+__all__ = [
+    "GIT_RULE",
+    "SYZKALLER_RULE",
+    "Evidence",
+    "Observation",
+    "Priors",
+    "RepresentativeCrash",
+    "VerdictRule",
+    "decide",
+    "log_clean",
+    "representative_crash",
+    "similarity",
+    "weigh",
+]

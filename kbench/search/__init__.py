@@ -16,13 +16,16 @@ from kbench.errors import SearchError
 from kbench.evidence import Observation
 from kbench.history import History, Mask
 from kbench.records import Verdict
+from kbench.search.bayes import BayesStrategy
 from kbench.search.git import GitStrategy
 from kbench.search.question import Costs, Experiment, Question, SearchResult, Strategy
 from kbench.search.syzkaller import SyzkallerStrategy
 
 __all__ = ["STRATEGIES", "Costs", "Experiment", "Observation", "Search", "SearchResult"]
 
-STRATEGIES: Mapping[str, type[Strategy]] = MappingProxyType({"git": GitStrategy, "syzkaller": SyzkallerStrategy})
+STRATEGIES: Mapping[str, type[Strategy]] = MappingProxyType(
+    {"bayes": BayesStrategy, "git": GitStrategy, "syzkaller": SyzkallerStrategy}
+)
 
 
 class Search:
@@ -103,6 +106,11 @@ class Search:
     def remaining(self) -> Mask:
         """Commits that can still be the culprit, shape (n,)."""
         return self._strategy.remaining
+
+    @property
+    def assumed(self) -> Sequence[tuple[int, Mask]]:
+        """Commits of a fix bisection that are older than the bug and count as crashing untested, each with `remaining` before."""
+        return getattr(self._strategy, "assumed", ())
 
     @property
     def stage(self) -> str:

@@ -45,7 +45,7 @@ class Stepwise:
         self._tries: Counter[int] = Counter()
         self._searched: set[int] = set()  # told of while the search, not the walk, went on, and candidates then
         self._verdicts: dict[int, Verdict] = {}
-        self._pretended: list[int] = []  # fix bisection: counted as crashing without a test
+        self.assumed: list[tuple[int, Mask]] = []  # fix bisection: older than the bug, counted as crashing without a test
         self._ancestors: dict[int, Mask] = {}
         self._words = (Verdict.GOOD, Verdict.BAD) if question.fix else (Verdict.BAD, Verdict.GOOD)  # git's bad and good
         self._whole = self._between([question.bad], list(question.good))
@@ -123,7 +123,7 @@ class Stepwise:
         told = {commit: verdict for commit, verdict in self._verdicts.items() if commit not in ends}
         bads = [self.question.bad] + [commit for commit, verdict in told.items() if verdict is bad and self._whole[commit]]
         goods = list(self.question.good) + [commit for commit, verdict in told.items() if verdict is good]
-        return bads, goods + self._pretended
+        return bads, goods + [commit for commit, _ in self.assumed]
 
     def _contained(self, commit: int) -> Mask:
         if commit not in self._ancestors:
@@ -137,15 +137,20 @@ class Stepwise:
         return mask
 
     def _decide(self) -> Next:
-        return self._check_ends() or self._walk_releases() or self._check_merge_bases() or self._bisect()
+        # A fix is searched from a commit with the bug on: where the tree forked it has to be there, before the head is tried.
+        if self.question.fix:
+            return self._check_crashing() or self._check_merge_bases() or self._check_clean() or self._bisect()
+        checked = self._check_crashing() or self._check_clean()
+        return checked or self._walk_releases() or self._check_merge_bases() or self._bisect()
 
-    def _check_ends(self) -> Next | None:
+    def _check_crashing(self) -> Next | None:
         crashing = [self._verdicts.get(end) for end in self.question.crashing]
-        clean = [self._verdicts.get(end) for end in self.question.clean]
         if any(verdict in (Verdict.GOOD, Verdict.SKIP) for verdict in crashing):
             return Next(outcome="not reproduced")
-        if self.checks_ends and crashing[0] is None:
-            return Next(self.question.crashing[0], "original")
+        return Next(self.question.crashing[0], "original") if self.checks_ends and crashing[0] is None else None
+
+    def _check_clean(self) -> Next | None:
+        clean = [self._verdicts.get(end) for end in self.question.clean]
         if Verdict.BAD in clean:
             return Next(outcome="not in range" if self.question.fix else "older than range")
         if self.question.fix and clean[0] is Verdict.SKIP:
@@ -168,7 +173,7 @@ class Stepwise:
         return Next(outcome="older than range" if oldest is Verdict.BAD else "inconclusive")
 
     def _check_merge_bases(self) -> Next | None:
-        # Git's care for a good end on another branch: what both ends grew from must be good too.
+        # Git's care for a good end on another branch, or of another tree: what both ends grew from must be good too.
         forked = [end for end in self.question.good if not self._contained(self.question.bad)[end]]
         if not forked:
             return None
@@ -177,6 +182,8 @@ class Stepwise:
                 return Next(outcome="not in range")
             if base not in self.question.good and base not in self._verdicts:
                 return Next(base, "merge base")
+            if self.question.fix and self._verdicts.get(base) is Verdict.SKIP:
+                return Next(outcome="inconclusive")  # no commit below the head is known to crash
         return None
 
     def _bisect(self) -> Next:
@@ -196,7 +203,7 @@ class Stepwise:
             question = self._before_asking(choice)
             if question is not None:
                 return question
-            self._pretended.append(choice)
+            self.assumed.append((choice, remaining))
 
     def _before_asking(self, commit: int) -> Next | None:
         # What to ask before, or instead of, a commit git chose; None: it counts as git's good without a test.

@@ -1,0 +1,174 @@
+"""What the runs of many revisions say about one bug, as likelihoods instead of verdicts. Read `weigh` first.
+
+Where the bug is, a run shows it at the bug's rate: unknown, learnt from all revisions together, and free to drift on any of
+them. A clean revision may still have the bug: bad luck (the rate), or silence (the reproducer does not get there, in a stretch
+of history). Another title is the bug's own or another bug's: one hypothesis a title, the same for all revisions.
+All of that, whatever is unknown besides the culprit, is a `world`; the likelihoods are tables of revisions by worlds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kbench.evidence.observation import Observation
+from kbench.evidence.priors import FloatArray, Priors
+from kbench.evidence.titles import similarity
+
+MAX_TITLES = 3  # foreign titles that get a hypothesis of their own; others say nothing
+P_FIRST = 0.95  # P(what crashes is the bug) while none of its titles is known
+P_AGAIN = 0.5  # P(another bug's crash shows on one more revision)
+P_NOT_THERE_YET = 0.5  # P(a clean revision that contains none known to crash is older than the bug)
+INTRUDER_A, INTRUDER_B = 0.4, 0.2  # another bug's crash shows at a rate that is Beta(a, b): often once, or always
+P_ALIKE = 0.8  # P(two titles are one bug's), at likeness 1, at odds with what their kinds of crashes alone say
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Log likelihoods of what was seen. T revisions, Z worlds; the logarithm's zero is "says nothing".
+
+    Attributes
+    ----------
+    commits : array of shape (T,)
+        The revisions, by index.
+    with_bug, without : array of shape (T, Z)
+        Log P(runs | the bug is there, world), and without it.
+    log_weights : array of shape (Z,)
+        Log P(world) before the runs.
+    n_rates : int
+        Worlds are in groups of so many, which differ in nothing but the rate; see `Priors.rates`.
+    """
+
+    commits: NDArray[np.int64]
+    with_bug: FloatArray
+    without: FloatArray
+    log_weights: FloatArray
+    n_rates: int
+
+
+def weigh(
+    told: Mapping[int, Observation],
+    titles: Collection[str],
+    priors: Priors,
+    *,
+    live: Collection[int] = (),
+    early: Collection[int] = (),
+) -> Evidence:
+    """Return what all runs say.
+
+    Parameters
+    ----------
+    told : mapping of int to Observation
+        All runs of each revision, summed up.
+    titles : collection of str
+        The bug's titles: those seen where it was found. Empty: not known.
+    priors : Priors
+    live : collection of int
+        Revisions on which the bug is known not to be silent: the ends that show it.
+    early : collection of int
+        Revisions that may be older than the bug, when a fix is searched: clean runs say less there.
+    """
+    seen = [told[commit] for commit in sorted(told) if _tells(told[commit])]
+    foreign = _foreign(seen, titles)
+    points, log_points = priors.rates()
+    silent = _silent(seen, titles, live)
+    n_silent = max(len(silent) - 1, 1)
+    log_silent = np.log([1 - priors.p_silent_stretch, *[priors.p_silent_stretch / n_silent] * (len(silent) - 1)])
+    with_bug, without, weights = [], [], []
+    for owned in itertools.product((False, True), repeat=len(foreign)):
+        own = {*titles, *itertools.compress(foreign, owned)}
+        log_title = sum(_log_title(title, is_own, seen, titles, priors) for title, is_own in zip(foreign, owned, strict=True))
+        tables = [_one(one, own, priors, P_NOT_THERE_YET * (one.commit in early)) for one in seen]
+        shown = np.array([table[0] for table in tables]).reshape(len(seen), 1, len(points))
+        if_silent = np.array([table[1] for table in tables]).reshape(len(seen), 1, 1)
+        absent = np.array([table[2] for table in tables]).reshape(len(seen), 1, 1)
+        with_bug.append(np.where(silent.T[:, :, None], if_silent, shown))
+        without.append(np.broadcast_to(absent, with_bug[-1].shape))
+        weights.append(log_title + log_silent[:, None] + log_points[None, :])
+    shape = (len(seen), -1) if seen else (0, weights[0].size * len(weights))
+    return Evidence(
+        np.array([one.commit for one in seen], dtype=np.int64),
+        np.stack(with_bug, axis=1).reshape(shape),
+        np.stack(without, axis=1).reshape(shape),
+        np.stack(weights).reshape(-1),
+        len(points),
+    )
+
+
+def log_clean(runs: int, priors: Priors, passed: int = 0) -> FloatArray:
+    """Log P(no more run of so many shows the bug | it is there, and so many before were clean), of each rate of the priors."""
+    return _log_shown(0, passed + runs, priors) - _log_shown(0, passed, priors)
+
+
+def _tells(one: Observation) -> bool:
+    return one.skip is None and one.passed + one.crashed > 0
+
+
+def _foreign(seen: Sequence[Observation], titles: Collection[str]) -> list[str]:
+    # The most frequent titles that are not known to be the bug's.
+    counts = Counter[str]()
+    for one in seen:
+        counts.update({title: count for title, count in one.crashes.items() if title not in titles})
+    return sorted(counts, key=lambda title: (-counts[title], title))[:MAX_TITLES]
+
+
+def _log_title(title: str, own: bool, seen: Sequence[Observation], titles: Collection[str], priors: Priors) -> float:
+    # Log P(a title is the bug's and this is the first of it), or another bug's, which then has to show wherever it does.
+    alike = P_ALIKE * similarity(title, titles) + (1 - P_ALIKE) / 2 if titles else P_FIRST
+    if own:
+        return math.log(alike * (priors.p_changed if titles else 1.0))
+    shown = [(one.crashes[title], one.passed + one.crashed) for one in seen if title in one.crashes]
+    rates = sum(_log_beta(k + INTRUDER_A, n - k + INTRUDER_B) - _log_beta(INTRUDER_A, INTRUDER_B) for k, n in shown)
+    return math.log((1 - alike) * priors.p_intruder) + (len(shown) - 1) * math.log(P_AGAIN) + rates
+
+
+def _silent(seen: Sequence[Observation], titles: Collection[str], live: Collection[int]) -> NDArray[np.bool_]:
+    # Which revisions are silent: nowhere, or in one stretch of clean revisions between two that show a title of the bug; shape
+    # (stretches + 1, T). What is clean below the oldest of these needs no stretch: silence and the absence of the bug look
+    # alike there, and the search weighs them itself.
+    shows = [place for place, one in enumerate(seen) if any(not titles or title in titles for title in one.crashes)]
+    stretches = [range(older + 1, newer) for older, newer in itertools.pairwise(shows) if newer > older + 1]
+    silent = np.zeros((len(stretches) + 1, len(seen)), dtype=np.bool_)
+    for row, stretch in zip(silent[1:], stretches, strict=True):
+        row[stretch.start : stretch.stop] = [seen[place].commit not in live for place in stretch]
+    return silent
+
+
+def _one(one: Observation, own: Collection[str], priors: Priors, p_clean: float) -> tuple[FloatArray, float, float]:
+    # Of one revision: log P(runs | bug, rate), log P(runs | bug, silent), log P(runs | no bug). `p_clean`: P(clean all the same).
+    shown = sum(count for title, count in one.crashes.items() if title in own)
+    n = one.passed + shown
+    if not n or (one.reached is False and not shown):
+        return np.zeros(len(priors.rates()[0])), 0.0, 0.0
+    by_others = math.log(priors.p_own_without) + _log_beta(shown + 1, n - shown + 1)  # any rate alike
+    elsewhere = by_others if shown else math.log1p(-priors.p_own_without)
+    silent = -np.inf if one.reached and not shown else elsewhere
+    log_shown = _log_shown(shown, n, priors)
+    if p_clean:
+        log_shown = np.logaddexp(math.log(p_clean) + elsewhere, math.log1p(-p_clean) + log_shown)
+    return log_shown, silent, elsewhere
+
+
+@lru_cache(maxsize=1 << 14)
+def _log_shown(k: int, n: int, priors: Priors) -> FloatArray:
+    # Log P(k of n given runs show the bug | rate), of each rate: that of the bug, or with P(drift) another one; without the
+    # binomial coefficient, which every world has alike.
+    rates = priors.rates()[0]
+    with np.errstate(divide="ignore"):
+        steady = k * np.log(rates) + (n - k) * np.log1p(-rates) if k < n else k * np.log(rates)
+        p_drift = np.where(rates < 1, priors.p_drift, priors.p_drift_one)
+        drifted = _log_beta(k + priors.drift_a, n - k + priors.drift_b) - _log_beta(priors.drift_a, priors.drift_b)
+        shown = np.logaddexp(np.log1p(-p_drift) + steady, np.log(p_drift) + drifted)
+    shown.flags.writeable = False
+    return shown
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)

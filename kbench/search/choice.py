@@ -1,0 +1,166 @@
+"""Which experiments are worth most now. Read `Chooser.choose` first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kbench.evidence import Observation, Priors, log_clean
+from kbench.evidence.priors import FloatArray
+from kbench.history import Mask
+from kbench.search.ancestry import Ancestry
+from kbench.search.belief import Belief, Range
+from kbench.search.question import Experiment
+from kbench.search.worth import batches, information, seconds
+
+MAX_MEMBERS = 40_000  # of a longer range only the releases are asked for, until it is shorter
+MIN_BITS = 0.02  # what cannot tell so much, however often it is run, is not worth a build
+P_BATCH_ENDS = 0.25  # a batch that would end early more often than this is asked for in parts
+MAX_BRANCHES = 16  # answers that are thought through when several experiments go on at once
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One way the experiments chosen so far may turn out: its probability, and what is then believed."""
+
+    p: float
+    shows: FloatArray
+    everywhere: float
+    nowhere: float
+
+
+class Chooser:
+    """Chooses experiments of one range; keeps nothing but what never changes.
+
+    What can be asked for are the members of the range and the ends, or, of a range too long, its releases and the ends.
+    """
+
+    def __init__(self, within: Range, priors: Priors) -> None:
+        self._range, self._priors, question = within, priors, within.question
+        self._costs, self._batches = question.costs, batches(question.costs)
+        ends = list(within.ends)
+        self._ancestry = Ancestry(question.history, within.members) if len(within.commits) <= MAX_MEMBERS else None
+        inside = within.commits if self._ancestry else np.array([question.bad, *question.tags[:-1]], dtype=np.int64)
+        self._askable = np.concatenate((inside, np.array(ends, dtype=np.int64)))
+        self._n_ends = len(ends)
+        self._place = {commit: place for place, commit in enumerate(self._askable.tolist())}
+
+    def choose(
+        self, width: int, belief: Belief, told: Mapping[int, Observation], titles: frozenset[str], refused: frozenset[int]
+    ) -> list[Experiment]:
+        """Return up to `width` experiments, the first the best alone, each next the best beside those before it.
+
+        Parameters
+        ----------
+        belief : Belief
+        told : mapping
+            What was told of each revision.
+        titles : frozenset of str
+            The bug's: a revision that showed one is not run again. Empty: not known.
+        refused : frozenset of int
+            Commits that cannot be tested.
+        """
+        p_testable = 1 - self._untestable(told, refused)
+        built = [commit for commit, seen in told.items() if seen.total > seen.infra]
+        build = np.where(np.isin(self._askable, built), 0.0, self._costs.build)
+        done = {commit for commit, seen in told.items() if any(not titles or title in titles for title in seen.crashes)}
+        branches, chosen = [Branch(1.0, belief.shows, belief.everywhere, belief.nowhere)], list[Experiment]()
+        while len(chosen) < width:
+            p_bug, p_clean, bits = self._average(branches, belief, told)
+            bits *= p_testable[:, None]
+            bits[np.isin(self._askable, sorted(done))] = 0.0
+            price = build[:, None] + p_testable[:, None] * seconds(p_bug, p_clean, self._batches, self._costs)
+            place, size = map(int, np.unravel_index(int(np.argmax(bits / np.maximum(price, 1e-9))), bits.shape))
+            if bits[place].max() < MIN_BITS:
+                break
+            commit = int(self._askable[place])
+            done.add(commit)
+            chosen.append(Experiment(commit, self._part(float(p_bug[place]), p_clean[place], size)))
+            if len(chosen) < width:
+                branches = self._split(branches, commit, float(p_clean[place, size]))
+        return chosen
+
+    def _average(
+        self, branches: list[Branch], belief: Belief, told: Mapping[int, Observation]
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        # P(bug), P(clean | bug) and bits over all branches, of everything that can be asked for.
+        shape = len(self._askable), len(self._batches)
+        p_bug, bug_and_clean, bits = np.zeros(shape[0]), np.zeros(shape), np.zeros(shape)
+        for branch in branches:
+            there, clean = self._channel(branch, belief, told)
+            p_bug += branch.p * there
+            bug_and_clean += branch.p * there[:, None] * clean
+            bits += branch.p * information(there[:, None], clean, self._priors.p_own_without)
+        return p_bug, bug_and_clean / np.maximum(p_bug, 1e-300)[:, None], bits
+
+    def _channel(self, branch: Branch, belief: Belief, told: Mapping[int, Observation]) -> tuple[FloatArray, FloatArray]:
+        # P(bug), shape (a,), and P(no run of a batch shows it | bug), shape (a, K), of everything that can be asked for. That
+        # the bug is here says something of its rate: it is low if what contains this was clean.
+        fix = self._range.question.fix
+        fresh = np.exp([log_clean(int(runs), self._priors) for runs in self._batches])
+        clean = np.concatenate((np.ones((1, len(belief.rates))), fresh @ belief.rates.T))  # of each class; no run at all first
+        there = branch.shows * clean[:, belief.classes]
+        everywhere = branch.everywhere * clean[:, -1:]
+        contained = self._contained(there)
+        whole = everywhere + there.sum(axis=1, keepdims=True)
+        inside = whole - contained if fix else everywhere + contained
+        ends = np.tile(whole if fix else everywhere, self._n_ends)
+        table = np.maximum(np.concatenate((inside, ends), axis=1), 1e-300)
+        p_bug, p_clean = table[0], (table[1:] / table[0]).T
+        for commit, rates in zip(belief.tested.tolist(), belief.tested_rates, strict=True):
+            # Runs of this very revision have taught about its own rate, which may have drifted.
+            if commit in self._place and (total := rates.sum()) > 0:
+                passed = told[commit].passed
+                more = np.exp([log_clean(int(runs), self._priors, passed) for runs in self._batches])
+                p_clean[self._place[commit]] = more @ rates / total
+        return np.clip(p_bug, 0.0, 1.0), np.clip(p_clean, 0.0, 1.0)
+
+    def _contained(self, weights: FloatArray) -> FloatArray:
+        # Of each commit that can be asked for, ends excepted: the sum of the weights of the members it contains.
+        if self._ancestry:
+            return self._ancestry.sums(weights)
+        inside = self._askable[: len(self._askable) - self._n_ends].tolist()
+        return np.stack([weights[:, self._range.contains(commit)].sum(axis=1) for commit in inside], axis=1)
+
+    def _untestable(self, told: Mapping[int, Observation], refused: frozenset[int]) -> FloatArray:
+        # P(cannot be tested): what lies next to a revision that could not be is suspect, what lies next to one that could
+        # is not; in between by distance.
+        priors = self._priors
+        skipped = np.array(sorted(commit for commit in refused), dtype=np.int64)
+        tested = np.array(sorted(set(told) - refused), dtype=np.int64)
+        p = np.full(len(self._askable), priors.p_skip)
+        if len(skipped):
+            to_skip, to_tested = _distance(self._askable, skipped), _distance(self._askable, tested)
+            p += (priors.p_skip_near - priors.p_skip) * to_tested / np.maximum(to_tested + to_skip, 1)
+        p[np.isin(self._askable, tested)] = 0.0
+        p[np.isin(self._askable, skipped)] = 1.0
+        return p
+
+    def _part(self, p_bug: float, p_clean: FloatArray, size: int) -> int:
+        # The runs of a batch to ask for now: all, or as many as likely go on to the end.
+        ends_early = np.append(0.0, p_bug * (1 - p_clean[:size]))
+        return int(self._batches[max(int((ends_early <= P_BATCH_ENDS).sum()) - 1, 0)])
+
+    def _split(self, branches: list[Branch], commit: int, p_clean: float) -> list[Branch]:
+        fix, without = self._range.question.fix, self._priors.p_own_without
+        contains: Mask = self._range.contains(commit)
+        split = []
+        for branch in branches:
+            for with_bug, elsewhere in ((p_clean, 1 - without), (1 - p_clean, without)):
+                shows = branch.shows * np.where(contains != fix, with_bug, elsewhere)
+                everywhere, nowhere = branch.everywhere * with_bug, branch.nowhere * elsewhere
+                p = shows.sum() + everywhere + nowhere
+                if p > 0:
+                    split.append(Branch(branch.p * p, shows / p, everywhere / p, nowhere / p))
+        return sorted(split, key=lambda branch: -branch.p)[:MAX_BRANCHES]
+
+
+def _distance(commits: np.ndarray, marks: np.ndarray) -> FloatArray:
+    # How far each commit is from the nearest mark, in places of the history.
+    if not len(marks):
+        return np.full(len(commits), float(commits.max() + 1))
+    after = np.searchsorted(marks, commits).clip(0, len(marks) - 1)
+    before = (after - 1).clip(0)
+    return np.minimum(np.abs(marks[after] - commits), np.abs(marks[before] - commits)).astype(np.float64)
