@@ -106,7 +106,7 @@ def test_skipped_culprit_is_inconclusive(bench: Bench) -> None:
 def test_a_release_that_is_the_same_kernel_is_not_good(bench: Bench) -> None:
     """One kernel has one answer: it is run once, and every commit that makes it lends those runs."""
     laboratory = TableLaboratory(bench.shows, signature=lambda _: "0" * 64)
-    bisection = bench.bisection(laboratory)
+    bisection = bench.bisection(laboratory, lend=True)
     result = bisection.run()
     assert (result.outcome, result.runs, len(laboratory.ran)) == ("older than range", 20, 20)
     assert [step.same_as for step in bisection.steps] == [None, *[bench.commits[40]] * 3]

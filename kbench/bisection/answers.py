@@ -55,21 +55,48 @@ class Answers:
         The case directory.
     liveness : bool
         Ask whether clean runs got to the code that crashes.
+    lend : bool
+        A kernel that was tested as another commit is not run again.
     on_change : callable
         Called after every change of `steps`.
     """
 
     def __init__(
-        self, laboratory: Laboratory, search: KernelSearch, output: Path, *, liveness: bool, on_change: Callable[[], None]
+        self,
+        laboratory: Laboratory,
+        search: KernelSearch,
+        output: Path,
+        *,
+        liveness: bool,
+        lend: bool,
+        on_change: Callable[[], None],
     ) -> None:
         self.steps: list[Step] = []
-        self.builds: dict[str, dict[str, Any]] = {}  # by commit, as journalled
+        self.config: str | None = None  # what kernels are built with now; None: the case's own
+        self.since = 0  # the first of `steps` that shows the bug with it
         self.report = ""  # of the first crash, with file and line
         self.recipients: tuple[str, ...] = ()
         self._laboratory, self._search, self._output = laboratory, search, output
-        self._liveness, self._on_change = liveness, on_change
-        self._kernels: dict[str, KernelImage] = {}
+        self._liveness, self._lend, self._on_change = liveness, lend, on_change
+        self._builds: dict[str | None, dict[str, dict[str, Any]]] = {}  # by config and commit, as journalled
+        self._kernels: dict[tuple[str | None, str], KernelImage] = {}
         self._number = 0  # of the next question
+
+    @property
+    def builds(self) -> dict[str, dict[str, Any]]:
+        """Builds with the config of now, by commit, as journalled."""
+        return self._builds.setdefault(self.config, {})
+
+    @property
+    def all_builds(self) -> list[dict[str, Any]]:
+        """Builds with whatever config."""
+        return [build for builds in self._builds.values() for build in builds.values()]
+
+    def configure(self, config: str | None) -> None:
+        """Build with this config from now on."""
+        if config != self.config:
+            self._laboratory.configure(config)
+            self.config = config
 
     @property
     def n_runs(self) -> int:
@@ -116,6 +143,11 @@ class Answers:
         self._show_findings(entry)
         return self.steps[-1]
 
+    def assume(self, step: Step) -> None:
+        """Note a commit that counts as answered without a test."""
+        self.steps.append(replace(step, reach="not tested: the bug was not introduced yet"))
+        self._on_change()
+
     def change(self, **changes: Any) -> None:
         """Put what became known into the last step."""
         self.steps[-1] = replace(self.steps[-1], **changes)
@@ -142,7 +174,7 @@ class Answers:
         """Build a commit and return what the journal keeps of it."""
         started = time.monotonic()
         try:
-            kernel = self._kernels[asked.commit] = self._laboratory.build(asked.commit)
+            kernel = self._kernels[self.config, asked.commit] = self._laboratory.build(asked.commit)
         except BuildError as error:
             file = error.evidence.get("file", "")
             return {
@@ -172,7 +204,9 @@ class Answers:
         }
 
     def _twin(self, asked: Asked, signature: str) -> Step | None:
-        """Return the step that has tested this very kernel as another commit, if its runs said something."""
+        """Return the step that has tested this very kernel as another commit, if its runs said something and are lent."""
+        if not self._lend:
+            return None
         for step in self.steps[:-1]:
             same = step.signature == signature and step.commit != asked.commit and step.same_as is None
             if asked.runs and same and step.verdict is not None and any(run.outcome is not Outcome.INFRA for run in step.runs):
@@ -188,9 +222,9 @@ class Answers:
         self.change(**known, failure=build["error"], notes=tuple(build["notes"]))
 
     def _kernel(self, commit: str) -> KernelImage:
-        if commit not in self._kernels:
-            self._kernels[commit] = self._laboratory.build(commit)
-        return self._kernels[commit]
+        if (self.config, commit) not in self._kernels:
+            self._kernels[self.config, commit] = self._laboratory.build(commit)
+        return self._kernels[self.config, commit]
 
     def _run_missing(self, journal: Journal, entry: Entry) -> None:
         """Run what the journal does not have yet; each run is on disk before the next one is looked at."""
@@ -212,7 +246,7 @@ class Answers:
         step, started = self.steps[-1], time.monotonic()
         if entry.findings is not None:
             return entry
-        shown = first_crash(self.steps)
+        shown = first_crash(self.steps[self.since :])
         if shown is not None and shown[0] is step:
             found = self._laboratory.explain(self._kernel(step.commit), shown[1])
             findings: dict[str, Any] = {"report": found.report, "recipients": found.recipients}

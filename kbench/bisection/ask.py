@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 
 from kbench.bisection.plan import Plan
+from kbench.evidence import SYZKALLER_RULE, decide
 from kbench.history import Mask
 from kbench.records import Verdict
 from kbench.relevance import Fold, Relevance, unfolded
@@ -70,6 +72,12 @@ class KernelSearch:
         self._search.tell(self._of_kernel(observation))
         self.settle()
 
+    def restart(self, observation: Observation) -> None:
+        """Forget what was told: the kernels have another config from here on, and this was seen of the original commit's."""
+        self._told = []
+        self._take(self._fold)
+        self.tell(observation)
+
     def settle(self) -> None:
         """Tell commits apart by all files known so far, once the range is known."""
         if self._load is None or not (self._search.stage == "bisect" or self._range is not None):
@@ -101,6 +109,16 @@ class KernelSearch:
         """How many runs the strategy wants of a commit."""
         return self._search.runs(self._fold.kernels[commit])
 
+    def lost(self, commit: int) -> bool:
+        """Whether a commit that was given up is so for want of runs that could be carried out: the machine's fault."""
+        seen = [told for told in self._told if told.commit == commit]
+        return self.verdict(commit) is Verdict.SKIP and decide(reduce(Observation.merged, seen), SYZKALLER_RULE) is None
+
+    @property
+    def assumed(self) -> list[tuple[int, Mask]]:
+        """Commits of a fix bisection that count as crashing untested, in order, each with `remaining` before."""
+        return [(int(self._fold.first[commit]), self._firsts(remaining)) for commit, remaining in self._search.assumed]
+
     @property
     def stage(self) -> str:
         """Of the next question."""
@@ -109,9 +127,7 @@ class KernelSearch:
     @property
     def remaining(self) -> Mask:
         """Commits that can still be the culprit: the oldest ones of their kernels; shape of the whole history."""
-        mask = np.zeros(len(self._plan.history), dtype=np.bool_)
-        mask[self._fold.first[self._search.remaining]] = True
-        return mask
+        return self._firsts(self._search.remaining)
 
     @property
     def result(self) -> SearchResult:
@@ -122,6 +138,11 @@ class KernelSearch:
             culprit=None if found.culprit is None else int(first[found.culprit]),
             candidates=tuple((int(first[commit]), p) for commit, p in found.candidates),
         )
+
+    def _firsts(self, kernels: Mask) -> Mask:
+        mask = np.zeros(len(self._plan.history), dtype=np.bool_)
+        mask[self._fold.first[kernels]] = True
+        return mask
 
     def _of_kernel(self, observation: Observation) -> Observation:
         return replace(observation, commit=int(self._fold.kernels[observation.commit]))

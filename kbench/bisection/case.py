@@ -36,6 +36,8 @@ class Case:
     bad: str  # a revision that crashes
     good: _Words = field(default_factory=list)  # revisions that do not; none: walks back over the release tags
     kind: Literal["cause", "fix"] = "cause"  # fix: `good` is a later revision that no longer crashes
+    bad_subject: str = ""  # first line of the message of `bad`: finds it again when it was rewritten, as rebased trees do
+    cross_tree: bool = False  # fix only: `bad` is of another tree, and the fix is searched from where that left the one of `good`
     name: str = ""  # shown in reports; the folder's name by default
     target: str = ""  # a kind of kernel that kbench knows; "": all of it is said by the keys below
     tags: str = "v*"  # release tags to walk back over, as a pattern
@@ -70,6 +72,7 @@ class Case:
     rootfs: str = ""  # Linux only: a disk image, never written to, to run the reproducer in; "": a guest kbench makes
     snapshot: bool | None = None  # Linux in QEMU only: boot once and start each run from the saved machine
     repro_s: _Seconds | None = None  # Linux only: the guest ends a reproducer after so long, as clean
+    lend: bool | None = None  # a kernel tested as another commit is not run again; true by default, but for "syzkaller"
     liveness: bool | None = None  # look whether clean runs got to the code that crashes; true by default where that can be seen
 
     strategy: str = "syzkaller"

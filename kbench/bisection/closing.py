@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from kbench.bisection.answers import Answers
 from kbench.bisection.ask import KernelSearch
 from kbench.bisection.plan import Plan
-from kbench.bisection.result import BisectionResult
+from kbench.bisection.result import BisectionResult, shown_by
 from kbench.errors import RevisionError
 from kbench.records import Verdict
 from kbench.repository import Repository
@@ -46,7 +46,8 @@ class Closing:
         self._plan, self._repository, self._search, self._answers = plan, repository, search, answers
         self._build, self._test = build, test
         self.parent: str | None = None  # the culprit's first parent, once there is a culprit that has one
-        self.noop: bool | None = None  # culprit and first parent are one kernel; None: not compared
+        self.noop: bool | None = None  # culprit and its only parent are one kernel; None: not compared
+        self.lost = ""  # the commit whose runs could not be carried out, if that ended the bisection
         self.reopened: list[str] = []  # what was found wrong on the way, for the reader
 
     def confirm(self) -> bool:
@@ -66,7 +67,8 @@ class Closing:
             return True  # a root commit, or the end of a shallow clone
         self._build(self.parent)
         mine, its = self._signature(name), self._signature(self.parent)
-        self.noop = None if mine is None or its is None else mine == its
+        merge = len(self._repository.parents(name)) > 1  # it may well be the kernel of one of them
+        self.noop = None if mine is None or its is None else mine == its and not merge
         return self._search.result.culprit == culprit
 
     def _check_fold(self, commit: int) -> None:
@@ -100,8 +102,13 @@ class Closing:
         plan, answers, found = self._plan, self._answers, self._search.result
         culprit = None if found.culprit is None else plan.hash(found.culprit)
         clean = [step.stage for step in answers.steps if step.stage.startswith("release ") and step.verdict is Verdict.GOOD]
+        builds, outcome = answers.all_builds, found.outcome or ("inconclusive" if self.lost else "budget spent")
+        error = self._error(outcome)
+        end = None if error else self._end(outcome)
+        shown = None if plan.fix and culprit else end or culprit
+        told = [step for step in reversed(answers.steps) if step.commit == shown and step.stage != "merge base"]
         return BisectionResult(
-            outcome=found.outcome or "budget spent",
+            outcome=outcome,
             culprit=culprit,
             culprit_subject=self._repository.subject(culprit) if culprit else "",
             confidence=found.confidence if culprit else None,
@@ -111,14 +118,38 @@ class Closing:
             n_kernels=self._search.n_kernels,
             noop=self.noop,
             release=clean[-1].removeprefix("release ") if clean else "",
-            builds=len(answers.builds),
-            cached=sum(build["cached"] for build in answers.builds.values()),
+            builds=len(builds),
+            cached=sum(build["cached"] for build in builds),
             runs=answers.n_runs,
             build_s=sum(step.build_s for step in answers.steps),
             test_s=sum(step.test_s for step in answers.steps),
             recipients=answers.recipients,
             notes=tuple(dict.fromkeys(self._notes())),
+            culprit_release=self._repository.release_at(culprit, plan.case.tags) if culprit else "",
+            crash=next(filter(None, map(shown_by, told)), ""),
+            end=end,
+            error=error,
         )
+
+    def _end(self, outcome: str) -> str | None:
+        """Return the end that left nothing to search."""
+        tested = [step for step in self._answers.steps if step.stage != "parent"]
+        if outcome == "older than range":
+            releases = [step for step in tested if step.stage.startswith("release ") and step.position is not None]
+            return min(releases, key=lambda step: step.position or 0).commit if releases else None
+        stopped = outcome in ("not in range", "inconclusive") and tested and tested[-1].stage in ("head", "merge base")
+        return tested[-1].commit if stopped else None
+
+    def _error(self, outcome: str) -> str:
+        """Return why there is no answer, when that is neither the bug's nor the range's doing."""
+        if self.lost:
+            return f"unable to determine the verdict because of infra errors: most runs of {self.lost} could not be carried out"
+        tags, steps = self._plan.tags, self._answers.steps
+        oldest = self._plan.hash(tags[-1][1]) if tags else None
+        failed = any(step.commit == oldest and step.verdict is Verdict.SKIP for step in steps)
+        if outcome == "inconclusive" and failed and not any(step.stage == "bisect" for step in steps):
+            return "oldest tested release had kernel build, boot or test errors"
+        return ""
 
     def _notes(self) -> Iterator[str]:
         """Yield what a reader should know: of the original kernel, of the ends, of revisions that missed the bug's code."""

@@ -11,6 +11,7 @@ import datetime
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from kbench.bisection.answers import Answers, Asked, NotWrittenError, Record
 from kbench.bisection.ask import KernelSearch
 from kbench.bisection.case import Case
 from kbench.bisection.closing import Closing
+from kbench.bisection.configs import ConfigTests, Minimise
 from kbench.bisection.laboratory import Laboratory, LocalLaboratory
 from kbench.bisection.plan import Plan, make_plan
 from kbench.bisection.result import BisectionResult, observation
@@ -25,12 +27,12 @@ from kbench.history import Mask
 from kbench.host import storage
 from kbench.journal import FILE_NAME, Journal, read_journal
 from kbench.kernels import Store
-from kbench.records import Step
+from kbench.records import Step, Verdict
 from kbench.relevance import Relevance, decides
 from kbench.repository import Repository
 
-#: Outcomes that follow from an end that is not what the case says; the other ends need no check then.
-ENDS_REFUTED = ("not reproduced", "older than range", "not in range")
+#: Outcomes that follow from an end that is not what the case says, or that nobody can tell; the others need no check then.
+ENDS_REFUTED = ("not reproduced", "older than range", "not in range", "inconclusive")
 #: An end whose runs could not be carried out is asked for so often.
 END_TRIES = 3
 
@@ -47,6 +49,8 @@ class Bisection:
         Who builds and runs; this machine by default.
     on_change : callable, optional
         Called with this object after every change: a run ended, an answer was told.
+    minimise : callable, optional
+        Chooses, once the bug was seen, the config to go on with; see `kbench.bisection.configs.Minimise`.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Bisection:
         on_change: Callable[[Bisection], None] | None = None,
         jobs: int | None = None,
         store: Store | None = None,
+        minimise: Minimise | None = None,
     ) -> None:
         self.case = case
         self.output = (output or case.folder / f"{case.stem}.kbench").absolute()
@@ -79,9 +84,16 @@ class Bisection:
             jobs=jobs,
         )
         self.answers = Answers(
-            self._laboratory, self.search, self.output, liveness=self.plan.liveness, on_change=lambda: self._on_change(self)
+            self._laboratory,
+            self.search,
+            self.output,
+            liveness=self.plan.liveness,
+            lend=self.plan.lend,
+            on_change=lambda: self._on_change(self),
         )
         self._record = Record(None, iter(()))
+        self._minimise = minimise
+        self._assumed: set[int] = set()  # noted as steps
         self._closing = Closing(self.plan, self.repository, self.search, self.answers, build=self._build, test=self._test_parent)
 
     @property
@@ -93,6 +105,11 @@ class Bisection:
     def parent(self) -> str | None:
         """The culprit's first parent, once there is a culprit that has one."""
         return self._closing.parent
+
+    @property
+    def config(self) -> str | None:
+        """The config that kernels are built with; None: the case's own, as it was given."""
+        return self.answers.config
 
     @property
     def journal_path(self) -> Path:
@@ -164,28 +181,30 @@ class Bisection:
         while True:
             for commit, runs, stage in self._questions():
                 self._tell(self.answers.answer(self._asked(self.plan.hash(commit), runs, stage, commit), self._record))
-            if self._closing.confirm():
+            if self._closing.lost or self._closing.confirm():
                 return self._closing.conclude()
 
     def _questions(self) -> Iterator[tuple[int, int, str]]:
         """Yield (commit, runs, stage): the given ends first, then what the search asks."""
         for commit, stage in self.plan.ends:
             for _ in range(END_TRIES):
-                if self._spent() or self.search.result.outcome in ENDS_REFUTED or self.search.verdict(commit) is not None:
+                if self._ended() or self.search.result.outcome in ENDS_REFUTED or self.search.verdict(commit) is not None:
                     break
                 yield commit, self.case.runs or self.search.runs(commit), stage
-        while not self._spent() and (experiments := self.search.ask()):
+            if stage == "original" and self._minimise and self.search.verdict(commit) is Verdict.BAD:
+                self._choose_config()
+        while not self._ended() and (experiments := self.search.ask()):
             for experiment in experiments:
                 yield experiment.commit, self.case.runs or experiment.runs, self.plan.stage(experiment.commit, self.search.stage)
 
-    def _spent(self) -> bool:
-        """Whether a budget of the case is spent."""
+    def _ended(self) -> bool:
+        """Whether a budget of the case is spent, or machines are lost that the strategy does not go on without."""
         limits = (
-            (self.case.max_builds, len(self.answers.builds)),
+            (self.case.max_builds, len(self.answers.all_builds)),
             (self.case.max_runs, self.answers.n_runs),
             (self.case.max_seconds, self.answers.seconds),
         )
-        return any(limit is not None and spent >= limit for limit, spent in limits)
+        return bool(self._closing.lost) or any(limit is not None and spent >= limit for limit, spent in limits)
 
     def _asked(self, name: str, runs: int, stage: str, position: int | None) -> Asked:
         return Asked(name, self._subjects.get(name) or self.repository.subject(name), runs, stage, position)
@@ -195,12 +214,33 @@ class Bisection:
         commit = step.position
         assert commit is not None  # steps of a real history have one
         self.search.tell(observation(commit, step))
-        remaining = self.search.remaining
-        self.answers.change(
-            verdict=self.search.verdict(commit),
-            candidates_left=int(remaining.sum()),
-            spans=self.plan.history.spans(remaining),
+        assumed = [(older, left) for older, left in self.search.assumed if older not in self._assumed]
+        after = [*(left for _, left in assumed), self.search.remaining]  # of the answer, then of each assumption
+        self.answers.change(verdict=self.search.verdict(commit), **self._left(after[0]))
+        for (older, _), left in zip(assumed, after[1:], strict=True):
+            self._assumed.add(older)
+            name = self.plan.hash(older)
+            self.answers.assume(Step(name, self._subjects[name], "bisect", Verdict.BAD, (), position=older, **self._left(left)))
+        if self.case.strategy == "syzkaller" and self.search.lost(commit):
+            self._closing.lost = step.commit
+
+    def _left(self, remaining: Mask) -> dict[str, Any]:
+        return {"candidates_left": int(remaining.sum()), "spans": self.plan.history.spans(remaining)}
+
+    def _choose_config(self) -> None:
+        """Have a config chosen that shows the bug, and search with that; the original commit is what it was there."""
+        minimise, self._minimise = self._minimise, None
+        assert minimise is not None  # the caller looked
+        commit = self.plan.original
+        runs = self.case.runs or self.search.runs(commit)
+        name = self.plan.hash(commit)
+        own = None if self.plan.config is None else self.plan.config.decode(errors="replace")
+        tests = ConfigTests(
+            self.answers, own, lambda stage: self.answers.answer(self._asked(name, runs, stage, commit), self._record)
         )
+        chosen = tests.chosen(minimise(own, tests.test))
+        if chosen is not None:
+            self.search.restart(observation(commit, chosen))
 
     def _build(self, name: str) -> None:
         """Build a commit the culprit is compared with, unless it was built already."""

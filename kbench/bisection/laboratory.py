@@ -46,6 +46,10 @@ class Laboratory(Protocol):
         """Return the kernel of a commit (40 hex digits); BuildError when it does not build."""
         ...
 
+    def configure(self, config: str | None) -> None:
+        """Build with this config from now on; None is the case's own."""
+        ...
+
     def run(self, kernel: KernelImage, numbers: Sequence[int], console: Callable[[int], Path]) -> Iterator[tuple[int, Run]]:
         """Yield (number, run) as the runs end, each with its console where `console(number)` says."""
         ...
@@ -80,8 +84,9 @@ class LocalLaboratory:
         store: Store | None = None,
         jobs: int | None = None,
     ) -> None:
-        self._builder = Builder(repository, target, config=config, store=store, jobs=jobs)
+        self._config, self._store = config, store or Store()
         self._repository, self._target, self._reproducer, self._jobs = repository, target, reproducer, jobs
+        self._builder = Builder(repository, target, config=config, store=self._store, jobs=jobs)
         self._given = given or reproducer
         self._reference: Reference | None = None
 
@@ -104,6 +109,12 @@ class LocalLaboratory:
     def build(self, commit: str) -> KernelImage:
         """Return the kernel of a commit, from the store if it was built before."""
         return self._builder.build(commit)
+
+    def configure(self, config: str | None) -> None:
+        """Build with this config from now on."""
+        self._builder.close()
+        config = self._config if config is None else config
+        self._builder = Builder(self._repository, self._target, config=config, store=self._store, jobs=self._jobs)
 
     def run(self, kernel: KernelImage, numbers: Sequence[int], console: Callable[[int], Path]) -> Iterator[tuple[int, Run]]:
         """Yield (number, run) as the runs end."""

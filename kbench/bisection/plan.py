@@ -29,6 +29,7 @@ class Plan:
     n_tags: int  # releases these were picked from
     reproducer: bytes | None  # content of the case's files, as they were when the plan was made
     config: bytes | None
+    rewritten: str = ""  # the subject by which `bad` was found again
 
     @property
     def fix(self) -> bool:
@@ -51,10 +52,22 @@ class Plan:
         return self.target.guest is not None and not self.fix if wanted is None else wanted
 
     @property
+    def bases(self) -> tuple[int, ...]:
+        """Where the tree of the original commit left that of the fix; () when it is one tree."""
+        crosses = self.fix and not self.history.is_ancestor(self.original, self.bad)
+        return self.history.merge_bases(self.bad, [self.original]) if crosses else ()
+
+    @property
+    def lend(self) -> bool:
+        """Whether a kernel that was tested as another commit is not run again: syzkaller runs it."""
+        wanted = self.case.lend
+        return self.case.strategy != "syzkaller" if wanted is None else wanted
+
+    @property
     def ends(self) -> list[tuple[int, str]]:
         """The given ends as (commit, stage), in the order they are checked."""
         if self.fix:
-            return [(self.original, "original"), (self.bad, "head")]
+            return [(self.original, "original"), *((base, "merge base") for base in self.bases), (self.bad, "head")]
         return [(self.original, "original"), *((good, f"release {name}") for good, name in zip(self.good, self.case.good_ends))]
 
     @property
@@ -98,6 +111,7 @@ class Plan:
             "guest": [machine.snapshot, machine.repro_s, [rootfs.name, rootfs.stat().st_size] if machine.rootfs else None],
             "relevance": self.relevance,
             "liveness": self.liveness,
+            "lend": self.lend,
         }
 
     def key(self) -> str:
@@ -116,10 +130,14 @@ def make_plan(case: Case, repository: Repository) -> Plan:
     target = _with_backports(case.resolve(), repository)
     case.check_runs()
     files = case.check_reproducer(), case.read("config")
-    crashing = repository.resolve(case.bad)
     ends = [repository.resolve(name) for name in case.good_ends]
     if case.kind == "fix":
-        return _fix_plan(case, target, repository, crashing, ends, files)
+        return _fix_plan(case, target, repository, ends, files)
+    if case.cross_tree:
+        raise CaseError(
+            "case: expected `cross_tree` in a fix bisection, this one seeks a cause; leave it out, or set kind = 'fix'"
+        )
+    crashing, rewritten = _crashing(case, repository)
     tags, n_tags = ([], 0) if ends else _release_tags(case, repository, crashing)
     oldest = tags[-1][1] if tags else None
     history = repository.history(crashing, good=ends, oldest=oldest)
@@ -135,7 +153,32 @@ def make_plan(case: Case, repository: Repository) -> Plan:
         tuple((name, index[commit]) for name, commit in tags),
         n_tags,
         *files,
+        rewritten,
     )
+
+
+def _crashing(case: Case, repository: Repository, tip: str = "") -> tuple[str, str]:
+    """Return the commit the bug was found on, and its subject if it was found again by that.
+
+    A tree that is rebased loses commits and keeps their subjects. In a fix bisection the commit has to be in the history of
+    `tip`; in a cause bisection it has to be there, and is looked for in that of HEAD.
+    """
+    missing, subject = None, case.bad_subject
+    try:
+        crashing = repository.resolve(case.bad)
+        if not tip or case.cross_tree or repository.is_ancestor(crashing, tip):
+            return crashing, ""
+        subject = subject or repository.subject(crashing)
+    except RevisionError as error:
+        if not subject:
+            raise
+        missing = error
+    found = repository.find_subject(subject, tip or "HEAD")
+    if found:
+        return found, subject
+    if missing:
+        raise RevisionError(f"{missing}; nor is there a commit with the subject {subject[:100]!r}") from missing
+    return crashing, ""
 
 
 def _with_backports(target: Target, repository: Repository) -> Target:
@@ -145,15 +188,23 @@ def _with_backports(target: Target, repository: Repository) -> Target:
 
 
 def _fix_plan(
-    case: Case, target: Target, repository: Repository, crashing: str, ends: list[str], files: tuple[bytes | None, bytes | None]
+    case: Case, target: Target, repository: Repository, ends: list[str], files: tuple[bytes | None, bytes | None]
 ) -> Plan:
     if len(ends) > 1:
         raise CaseError(f"case: expected one `good` in a fix bisection, the revision that is fixed, got {len(ends)}; leave one")
     fixed = ends[0] if ends else repository.resolve("HEAD")
-    repository.check_ancestors(fixed, [crashing])
+    crashing, rewritten = _crashing(case, repository, fixed)
+    base = repository.merge_base(crashing, fixed) if case.cross_tree else None
+    if base in (None, crashing, fixed):
+        try:
+            repository.check_ancestors(fixed, [crashing])
+        except RevisionError as error:
+            base = error.evidence.get("merge_base")
+            advice = "" if base in (None, fixed) else "; when `bad` is of another tree, set cross_tree = true"
+            raise RevisionError(f"{error}{advice}", merge_base=base) from error
     history = repository.history(fixed, good=[crashing], forks=True)  # reaches to where branches forked: was the bug there yet?
     index = {commit: i for i, commit in enumerate(history.commits)}
-    return Plan(case, target, history, index[crashing], index[fixed], (index[crashing],), (), 0, *files)
+    return Plan(case, target, history, index[crashing], index[fixed], (index[crashing],), (), 0, *files, rewritten)
 
 
 def _release_tags(case: Case, repository: Repository, bad: str) -> tuple[list[tuple[str, str]], int]:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kbench.records import Outcome, Run, Step
+from kbench.crash.titles import type_of
+from kbench.evidence import RepresentativeCrash, representative_crash
+from kbench.records import Outcome, Run, Step, Verdict
 from kbench.search import Observation
 
 
@@ -31,6 +33,10 @@ class BisectionResult:
     test_s: float
     recipients: tuple[str, ...] = ()  # of a report on the guilty file, by the tree's get_maintainer.pl
     notes: tuple[str, ...] = ()  # what a reader should know before believing it
+    culprit_release: str = ""  # the release tag that names the culprit: hardly ever what broke or fixed anything
+    crash: str = ""  # what the culprit of a cause, or `end`, shows: the crash that stands for all, or why it cannot be tested
+    end: str | None = None  # the end where it stopped without candidates: the oldest release, the newer end, a merge base
+    error: str = ""  # what broke it off: machines that are lost, an oldest release that cannot be tested
 
     @property
     def seconds(self) -> float:
@@ -67,3 +73,17 @@ def first_crash(steps: Iterable[Step]) -> tuple[Step, Run] | None:
             title = step.titles.most_common(1)[0][0]
             return step, next(run for run in step.runs if run.outcome is Outcome.CRASHED and run.title == title)
     return None
+
+
+def representative(step: Step) -> RepresentativeCrash | None:
+    """Return the crash that stands for all of a revision; None when no run crashed."""
+    return representative_crash([(run.title, type_of(run.title)) for run in step.runs if run.outcome is Outcome.CRASHED])
+
+
+def shown_by(step: Step) -> str:
+    """Return what a revision shows, in a line: its representative crash, or else why it cannot be tested; "" when clean."""
+    crash = representative(step)
+    if crash is not None:
+        return crash.title
+    failed = next((run for run in step.runs if run.outcome is not Outcome.OK), None)
+    return step.failure or (failed.title if failed and step.verdict is Verdict.SKIP else "")

@@ -80,7 +80,8 @@ def weigh(
     points, log_points = priors.rates()
     silent = _silent(seen, titles, live)
     n_silent = max(len(silent) - 1, 1)
-    log_silent = np.log([1 - priors.p_silent_stretch, *[priors.p_silent_stretch / n_silent] * (len(silent) - 1)])
+    with np.errstate(divide="ignore"):
+        log_silent = np.log([1 - priors.p_silent_stretch, *[priors.p_silent_stretch / n_silent] * (len(silent) - 1)])
     with_bug, without, weights = [], [], []
     for owned in itertools.product((False, True), repeat=len(foreign)):
         own = {*titles, *itertools.compress(foreign, owned)}

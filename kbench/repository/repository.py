@@ -28,6 +28,7 @@ _ADDRESS = re.compile(
 _HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _DESCRIPTION_LIMIT = 64 << 10  # characters
 _CHANGES_AT_ONCE = 4096  # commits: bounds what is in memory
+_ALIKE = 100  # commits with a line that is somebody's subject: the line may be anywhere in their message
 _TEXT_OPTIONS = (
     "--no-color",
     "--no-notes",
@@ -112,10 +113,9 @@ class Repository:
             end = self.resolve(name)
             if end == tip:
                 raise RevisionError(f"git: expected a good end older than the bad end, both are {tip[:12]}; give an older one")
-            if self._git.attempt("merge-base", "--is-ancestor", end, tip)[0] == 0:
+            if self.is_ancestor(end, tip):
                 continue
-            status, out, _ = self._git.attempt("merge-base", end, tip)
-            base = out.decode("ascii").strip() if status == 0 else None
+            base = self.merge_base(end, tip)
             if base == tip:
                 raise RevisionError(
                     f"git: expected good {end[:12]} before bad {tip[:12]}, it is after it; swap the ends", merge_base=base
@@ -137,10 +137,34 @@ class Repository:
         fields = out.split("\0")
         return dict(zip(fields[0::2], (_printable(text, one_line=True) for text in fields[1::2])))
 
+    def find_subject(self, subject: str, tip: str) -> str | None:
+        """Return the newest commit that `tip` contains whose message begins with this line; None when there is none.
+
+        A commit that was rebased keeps its subject.
+        """
+        pattern = re.sub(r"([\\^$.*\[\]])", r"\\\1", subject.strip())
+        wanted = ("--format=%H%x00%s", f"--max-count={_ALIKE}", "--basic-regexp", f"--grep=^{pattern}$", *_TEXT_OPTIONS)
+        lines = self._git.text("log", *wanted, self.resolve(tip), "--").splitlines()  # no subject has a line break
+        found = (line.partition("\0") for line in lines)
+        return next((commit for commit, _, line in found if line.strip() == subject.strip()), None)
+
+    def is_ancestor(self, ancestor: str, commit: str) -> bool:
+        """Whether `commit` contains `ancestor`; a commit contains itself."""
+        return self._git.attempt("merge-base", "--is-ancestor", ancestor, commit)[0] == 0
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """Return the commit two commits grew from; None when they share none."""
+        status, out, _ = self._git.attempt("merge-base", one, other)
+        return out.decode("ascii").strip() if status == 0 else None
+
     def describe(self, commit: str) -> str:
         """Author, date, message and diffstat, as git bisect prints them below "is the first bad commit"."""
         shown = ("--stat", "--summary", "--no-abbrev-commit", "--date=default", "--diff-merges=first-parent", "--format=medium")
         return _printable(self._git.text("show", *shown, *_TEXT_OPTIONS, self.resolve(commit), "--"))[:_DESCRIPTION_LIMIT]
+
+    def parents(self, commit: str) -> tuple[str, ...]:
+        """Parents of a commit, first parent first; those a shallow clone lacks are left out."""
+        return tuple(self._git.text("rev-list", "--parents", "--max-count=1", self.resolve(commit), "--").split()[1:])
 
     def tree(self, commit: str) -> str:
         """Hash of a commit's tree: equal trees are equal sources."""
@@ -209,6 +233,11 @@ class Repository:
         released = sort_release_tags(commits, include_rc)
         unreleased = [name for name in commits if not any(parse_release_tag(other) for other in commits)]
         return [(name, commits[name]) for name in released or unreleased]
+
+    def release_at(self, commit: str, pattern: str = "v*") -> str:
+        """Return the release tag that names a commit; "" when none does."""
+        tags = self.release_tags(pattern, reachable_from=commit, include_own=True)
+        return next((name for name, tagged in tags if tagged == commit), "")
 
     @contextmanager
     def worktree(self, path: str | Path, *, keep: bool = False) -> Iterator[Worktree]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kbench.errors import LogError
 from kbench.records import Outcome, Run, Verdict
@@ -14,7 +14,11 @@ from kbench.syzbot.revisions import Test
 _BLANK = Line("text", ("",))
 
 # The sentence for an outcome that names no commit: syzkaller's where it has one for this kind, else an error.
-_SENTENCES = {("older than range", "cause"): "older, 2023", ("not in range", "fix"): "unfixed, 2023"}
+_SENTENCES = {
+    ("older than range", "cause"): "older, 2023",
+    ("not in range", "fix"): "unfixed, trees",
+    ("inconclusive", "fix"): "head failed",
+}
 _ERROR_OF = {outcome: sentence for sentence, outcome in ERRORS.items()}
 
 
@@ -26,6 +30,8 @@ def compose(
     host: str = "kbench",
     started: str = "",
     syzkaller: str = "",
+    rewritten: str = "",
+    head: str = "",
     release_tags: Sequence[str] = (),
     n_release_tags: int = 0,
     ends: tuple[str, str] | None = None,
@@ -68,6 +74,10 @@ def compose(
         The commit the bug was seen on; "bad" of a cause, "good" of a fix bisection.
     started : str
         When, as Go prints a time. "" leaves the line with the host out.
+    rewritten : str
+        The subject by which `start` was found again.
+    head : str
+        The newer end of a fix bisection; printed where the trees of the two ends fork.
     release_tags, n_release_tags
         Releases picked for the walk back, newest first, and how many there were; none: no such line.
     ends : (str, str)
@@ -95,16 +105,18 @@ def compose(
         *([_line("host", host, started)] if started else []),
         _line(kind, start),
         _line("syzkaller", syzkaller),
+        *([_line("rewritten", start, rewritten), _BLANK] if rewritten else []),
         _line("original", start),
         _BLANK,
-        *_walk(tests, release_tags, n_release_tags),
+        *_walk(tests, release_tags, n_release_tags, (start, head)),
+        *([Line("merge base clean")] if head and outcome and _forks_clean(tests) else []),
         *_search(tests, ends, culprit, culprit_text, candidates),
         *_if(error_probability, "error probability", "{:.2f}"),
         *_parent(tests),
         *_signatures(culprit_signature, parent_signature),
         *_if(repro_chance, "flaky", "{:.2f}"),
-        _line("costs", str(len(tests)), *map(go_duration, (total_s, build_s, test_s))),
-        *_conclusion(kind, outcome, error, culprit, candidates),
+        _line("costs", str(sum(not test.assumed for test in tests)), *map(go_duration, (total_s, build_s, test_s))),
+        *_conclusion(kind, "not in range" if _forks_clean(tests) else outcome, error, culprit, candidates),
     ]
     lines += [_line("message", message)] if message else []
     if recipients is not None:
@@ -183,8 +195,9 @@ def _test_lines(test: Test) -> Iterator[Line]:
         yield _line("undetermined", *map(str, test.undetermined))
 
 
-def _walk(tests: Sequence[Test], release_tags: Sequence[str], n_release_tags: int) -> Iterator[Line]:
-    for test in (test for test in tests if test.stage not in ("bisect", "parent")):
+def _walk(tests: Sequence[Test], release_tags: Sequence[str], n_release_tags: int, trees: tuple[str, str]) -> Iterator[Line]:
+    forked = False
+    for test in _split(tests)[0]:
         stage, _, tag = test.stage.partition(" ")
         if stage == "release":
             if release_tags:
@@ -194,8 +207,29 @@ def _walk(tests: Sequence[Test], release_tags: Sequence[str], n_release_tags: in
         elif stage == "head":
             yield _line("head", test.commit)
         elif test.stage == "merge base":
+            if trees[1] and not forked:
+                yield _line("merge bases", *trees)
+            forked = True
             yield _line("merge base", test.commit, test.subject)
         yield from _test_lines(test)
+
+
+def _split(tests: Sequence[Test]) -> tuple[list[Test], list[Test]]:
+    # The tests of ends and releases, and those of the search. Merge bases come with the ends, where trees fork, or, once the
+    # head was tested, with the question if the bug was there yet.
+    walk: list[Test] = []
+    search: list[Test] = []
+    for test in tests:
+        of_search = test.stage == "bisect" or (test.stage == "merge base" and (search or any(t.stage == "head" for t in walk)))
+        if test.stage != "parent":
+            (search if of_search else walk).append(test)
+    return walk, search
+
+
+def _forks_clean(tests: Sequence[Test]) -> bool:
+    # Did it end where the trees fork? One sentence says that the bug is not there, and that nobody can tell.
+    walk, search = _split(tests)
+    return bool(walk) and walk[-1].stage == "merge base" and not search
 
 
 def _search(
@@ -208,13 +242,22 @@ def _search(
     if ends is None:
         return
     yield _line("bisect start", *ends)
-    for test in (test for test in tests if test.stage == "bisect"):
+    bases: dict[str, Test] = {}  # tested in answer to the question about the next revision
+    for test in _split(tests)[1]:
+        if test.stage == "merge base":
+            bases[test.commit] = test
+            continue
         if test.revisions_left is not None:
             yield read_line(git_left(test.revisions_left, test.steps_left or 0))
         yield from [_line("checked out", test.commit, test.subject), _BLANK]
-        yield from _test_lines(test)
+        yield from _question(test, bases)
+        bases = {}
+        if not test.assumed:
+            yield from _test_lines(test)
         if test.verdict is not None:
             yield _line("bisect", test.verdict.value, test.commit)
+    for base in bases.values():  # the log is of a bisection that goes on
+        yield from [_line("merge base", base.commit, base.subject), *_test_lines(base)]
     if culprit:
         yield _line("first", culprit[0], "bad")
         yield from foreign(culprit_text) if culprit_text else []
@@ -223,6 +266,22 @@ def _search(
         yield from [Line("skips left"), _line("any of", "bad")]
         yield from (_line("hash", candidate) for candidate in candidates)
         yield from [Line("stuck"), _BLANK]
+
+
+def _question(test: Test, bases: Mapping[str, Test]) -> Iterator[Line]:
+    # Was the bug there yet?
+    if not test.asked:
+        return
+    yield Line("reach")
+    if test.contains:
+        yield _line("reached", test.contains)
+    for base in test.merge_bases:
+        yield _line("reach by merge base", base)
+        if base in bases:
+            yield Line("reach by test")
+            yield from _test_lines(bases[base])
+    if test.assumed:
+        yield Line("not reached")
 
 
 def _parent(tests: Sequence[Test]) -> Iterator[Line]:

@@ -23,6 +23,7 @@ _IN_TEST = {
     "text", "compiler", "signature", "signature, 2019", "previous signature", "failed", "build failed", "repro failed",
     "all runs", "run", "representative", "false negative", "undetermined", "too many errors", "flaky, 2020",
 }  # fmt: skip
+_QUESTION = {"reach", "reached", "reach by merge base", "not reached"}
 _FAILURES = {"failed", "repro failed"}
 
 
@@ -48,6 +49,10 @@ class Test:
     undetermined: tuple[int, int, int, int] | None = None  # good runs, wanted; wanted for bad in total, got
     revisions_left: int | None = None  # git: left to test after this one
     steps_left: int | None = None  # git: roughly
+    asked: bool = False  # a fix bisection asked first if the bug was there yet; the next three say how that was answered
+    contains: str = ""  # a crashing revision it contains
+    merge_bases: tuple[str, ...] = ()  # of it and the original commit
+    assumed: bool = False  # older than the bug: counted as crashing, without a test
 
 
 def read_run(text: str) -> Run:
@@ -67,6 +72,7 @@ class _Block:
     lines: list[Line]
     left: Line | None = None
     verdict: Verdict | None = None
+    question: tuple[Line, ...] = ()  # was the bug there yet?
 
 
 def read_tests(lines: tuple[Line, ...]) -> tuple[Test, ...]:
@@ -79,24 +85,32 @@ def read_tests(lines: tuple[Line, ...]) -> tuple[Test, ...]:
 
 def _blocks(lines: tuple[Line, ...]) -> list[_Block]:
     blocks: list[_Block] = []
-    stage, usual, left, inside = "original", "config", None, False
+    stage, usual, inside = "original", "config", False
+    left: Line | None = None
+    question: list[Line] = []
     for line in lines:
         if line.form in _TEST:
-            blocks.append(_Block(line.values[0], stage, [line], left))
-            stage, left, inside = usual, None, True
+            if stage == "merge base" and usual == "bisect":  # in answer to the question about the revision that comes next
+                blocks.append(_Block(line.values[0], stage, [line]))
+            else:
+                blocks.append(_Block(line.values[0], stage, [line], left, question=tuple(question)))
+                left, question = None, []
+            stage, inside = usual, True
             continue
         inside = inside and line.form in _IN_TEST
         if inside:
             blocks[-1].lines.append(line)
         elif line.form in _STAGES:
             stage = _stage_name(line)
+        elif line.form in _QUESTION:
+            question.append(line)
         elif line.form == "bisect start":
             stage = usual = "bisect"
         elif line.form == "left":
-            left = line
+            left, question = line, []
         elif line.form == "bisect":
-            _judge(blocks, line, left)
-            left = None
+            _judge(blocks, line, left, question)
+            left, question = None, []
         elif line.form == "costs":
             break
     return blocks
@@ -108,12 +122,12 @@ def _stage_name(line: Line) -> str:
     return "merge base" if line.form == "reach by test" else line.form
 
 
-def _judge(blocks: list[_Block], line: Line, left: Line | None) -> None:
+def _judge(blocks: list[_Block], line: Line, left: Line | None, question: list[Line]) -> None:
     verdict, commit = Verdict(line.values[0]), line.values[1]
     block = next((block for block in reversed(blocks) if block.commit == commit and block.stage == "bisect"), None)
     if block is None or block.verdict is not None:
         # A fix bisection met a revision older than the bug, and told git without a test of its own.
-        block = _Block(commit, "bisect", [], left)
+        block = _Block(commit, "bisect", [], left, question=tuple(question))
         blocks.append(block)
     block.verdict = verdict
 
@@ -142,6 +156,10 @@ def _read_test(block: _Block, subject: str) -> Test:
         undetermined=_four(undetermined) if undetermined else None,
         revisions_left=int(left.values[0]) if left else None,
         steps_left=int(left.values[2]) if left else None,
+        asked=bool(block.question),
+        contains=next((line.values[0] for line in block.question if line.form == "reached"), ""),
+        merge_bases=tuple(line.values[0] for line in block.question if line.form == "reach by merge base"),
+        assumed=any(line.form == "not reached" for line in block.question),
     )
 
 
