@@ -104,6 +104,11 @@ class Relevance:
         # Broken names are not compared: a build may spell them another way.
         self._always = [path not in newest or not path.isprintable() or decides(path) for path in paths]
 
+    def touching(self, files: Collection[str]) -> Mask:
+        """Tell which commits change one of some files against their first parent; shape (number of commits,)."""
+        wanted = {number for number, path in enumerate(self._paths) if path in files}
+        return np.array([any(path in wanted for path, _ in deltas) for deltas in self._deltas], dtype=np.bool_)
+
     def matters(self, files: Collection[str]) -> list[bool]:
         """Tell of each changed path whether a change of it can reach a kernel that is made of `files`."""
         names = {name for name in map(_base_name, files) if not name.endswith(_NOT_SEARCHED)}

@@ -35,6 +35,10 @@ class TableLaboratory:
     explained: list[str] = field(default_factory=list)
     probed: list[str] = field(default_factory=list)
 
+    @property
+    def width(self) -> int:
+        return 2
+
     def check(self) -> None:
         """Nothing is missing."""
 

@@ -20,7 +20,7 @@ from kbench.records import Outcome, Run, Verdict
 from tests.fast_import import Commit, make_repository
 from tests.laboratories import CRASH, OK, Killed, TableLaboratory
 
-KEYS = {"build": "true", "image": "kernel", "qemu": "qemu-system-i386"}
+KEYS = {"strategy": "syzkaller", "build": "true", "image": "kernel", "qemu": "qemu-system-i386"}
 
 
 class Bench:

@@ -17,7 +17,7 @@ from kbench.bisection.laboratory import Laboratory
 from kbench.bisection.result import first_crash
 from kbench.errors import BuildError, JournalError
 from kbench.journal import Entry, Journal
-from kbench.records import KernelImage, Outcome, Step
+from kbench.records import KernelImage, Outcome, Run, Step
 
 
 class NotWrittenError(Exception):
@@ -33,6 +33,7 @@ class Asked:
     runs: int  # 0: build only
     stage: str
     position: int | None  # in the history, if it is there
+    ends_early: bool = False  # a run that shows the bug ends the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class Answers:
             raise NotWrittenError
         if record.journal is not None and not entry.complete:
             if not build["error"] and not build["same_as"]:
-                self._run_missing(record.journal, entry)
+                self._run_missing(record.journal, entry, ends_early=asked.ends_early)
                 entry = self._look_closer(record.journal, entry)
             record.journal.complete(entry.id)
         self._show_findings(entry)
@@ -226,20 +227,27 @@ class Answers:
             self._kernels[self.config, commit] = self._laboratory.build(commit)
         return self._kernels[self.config, commit]
 
-    def _run_missing(self, journal: Journal, entry: Entry) -> None:
-        """Run what the journal does not have yet; each run is on disk before the next one is looked at."""
+    def _run_missing(self, journal: Journal, entry: Entry, *, ends_early: bool) -> None:
+        """Run what the journal does not have yet; each run is on disk before the next one is looked at.
+
+        Runs that may end early go in waves, as many at a time as the laboratory carries out side by side.
+        """
         done = dict(entry.done)
         missing = [number for number in range(entry.runs) if number not in done]
-        if not missing:
-            return
-        kernel = self._kernel(entry.commit)
-        last = time.monotonic()
-        for number, run in self._laboratory.run(kernel, missing, lambda n: self._console(entry, n)):
-            done[number] = run
-            now = time.monotonic()
-            journal.ran(entry.id, number, run, now - last)
-            seconds, last = now - last, now
-            self.change(runs=tuple(done[n] for n in sorted(done)), test_s=self.steps[-1].test_s + seconds)
+        size = self._laboratory.width if ends_early else max(len(missing), 1)
+        while missing and not (ends_early and any(self._shows_bug(run) for run in done.values())):
+            wave, missing = missing[:size], missing[size:]
+            last = time.monotonic()
+            for number, run in self._laboratory.run(self._kernel(entry.commit), wave, lambda n: self._console(entry, n)):
+                done[number] = run
+                now = time.monotonic()
+                journal.ran(entry.id, number, run, now - last)
+                seconds, last = now - last, now
+                self.change(runs=tuple(done[n] for n in sorted(done)), test_s=self.steps[-1].test_s + seconds)
+
+    def _shows_bug(self, run: Run) -> bool:
+        titles = {title for step in self.steps if step.stage == "original" for title in step.titles if title}
+        return run.outcome is Outcome.CRASHED and (not titles or run.title in titles)
 
     def _look_closer(self, journal: Journal, entry: Entry) -> Entry:
         """Find out what needs the kernel and is kept: where the first crash was, and whether clean runs got there."""

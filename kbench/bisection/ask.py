@@ -14,10 +14,15 @@ import numpy as np
 
 from kbench.bisection.plan import Plan
 from kbench.evidence import SYZKALLER_RULE, decide
+from kbench.evidence.priors import FloatArray
 from kbench.history import Mask
 from kbench.records import Verdict
 from kbench.relevance import Fold, Relevance, unfolded
-from kbench.search import Experiment, Observation, Search, SearchResult
+from kbench.search import Costs, Experiment, Observation, Search, SearchResult
+
+MAX_COMMITS = 20_000  # of a longer range the changes are not read: it is that of a walk which has hardly begun
+SUSPECT_SHARE = 0.5  # of the belief, for commits that touch a file of the crash's trace: 62% of right culprits do
+MERGE_WEIGHT = 0.1  # of a merge against another commit: of 57 merges that were named as culprits none was right
 
 
 class KernelSearch:
@@ -39,6 +44,8 @@ class KernelSearch:
         self._relevance: Relevance | None = None
         self._range: Mask | None = None  # candidates when the range was known
         self._stale = False
+        self._costs: Costs | None = None
+        self._suspects: frozenset[str] = frozenset()
         self._take(unfolded(plan.history))
 
     @property
@@ -72,6 +79,11 @@ class KernelSearch:
         self._search.tell(self._of_kernel(observation))
         self.settle()
 
+    def expect(self, costs: Costs | None, suspects: frozenset[str]) -> None:
+        """Take in what experiments cost here, and the files that the crash's trace names, before the first answer is told."""
+        self._costs, self._suspects = costs, suspects
+        self._take(self._fold)
+
     def restart(self, observation: Observation) -> None:
         """Forget what was told: the kernels have another config from here on, and this was seen of the original commit's."""
         self._told = []
@@ -80,10 +92,10 @@ class KernelSearch:
 
     def settle(self) -> None:
         """Tell commits apart by all files known so far, once the range is known."""
-        if self._load is None or not (self._search.stage == "bisect" or self._range is not None):
+        if self._load is None:
             return
         if self._range is None:
-            if not self._files:
+            if not self._files or self._search.stage != "bisect" or self.remaining.sum() > MAX_COMMITS:
                 return
             self._range = self.remaining
             self._relevance = self._load(self._range)
@@ -147,6 +159,16 @@ class KernelSearch:
     def _of_kernel(self, observation: Observation) -> Observation:
         return replace(observation, commit=int(self._fold.kernels[observation.commit]))
 
+    def _prior(self) -> FloatArray | None:
+        # Weight of each kernel as the culprit: half of it is shared by those that touch a file of the crash's trace, the rest by
+        # all. Merges hardly ever bring a bug of their own.
+        history = self._fold.history
+        prior = np.where([len(row) > 1 for row in history.parents], MERGE_WEIGHT, 1.0)
+        touching = self._relevance.touching(self._suspects)[self._fold.first] & (prior == 1) if self._relevance else prior < 0
+        if touching.any():
+            prior = (1 - SUSPECT_SHARE) * prior / prior.sum() + SUSPECT_SHARE * touching / touching.sum()
+        return prior
+
     def _take(self, fold: Fold) -> None:
         plan, self._fold = self._plan, fold
         self._search = Search(
@@ -156,6 +178,8 @@ class KernelSearch:
             tags=[fold.kernels[index] for _, index in plan.tags],
             strategy=plan.case.strategy,
             confidence=plan.case.confidence,
+            costs=self._costs,
+            prior=self._prior(),
             fix=plan.fix,
         )
         for observation in self._told:

@@ -75,7 +75,7 @@ class Case:
     lend: bool | None = None  # a kernel tested as another commit is not run again; true by default, but for "syzkaller"
     liveness: bool | None = None  # look whether clean runs got to the code that crashes; true by default where that can be seen
 
-    strategy: str = "syzkaller"
+    strategy: str = "bayes"
     confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.95
     runs: _Count | None = None  # runs a revision; the strategy's own number by default
     max_builds: _Count | None = None  # budgets: the bisection stops and says so when one is spent

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from kbench.bisection.closing import Closing
 from kbench.bisection.configs import ConfigTests, Minimise
 from kbench.bisection.laboratory import Laboratory, LocalLaboratory
 from kbench.bisection.plan import Plan, make_plan
-from kbench.bisection.result import BisectionResult, observation
+from kbench.bisection.result import BisectionResult, costs, observation
+from kbench.crash.guilty import trace_files
 from kbench.history import Mask
 from kbench.host import storage
 from kbench.journal import FILE_NAME, Journal, read_journal
@@ -179,23 +181,26 @@ class Bisection:
     def _answer_all(self) -> BisectionResult:
         """Ask until there is an answer that stands, and return it."""
         while True:
-            for commit, runs, stage in self._questions():
-                self._tell(self.answers.answer(self._asked(self.plan.hash(commit), runs, stage, commit), self._record))
+            for commit, runs, stage, ends_early in self._questions():
+                asked = replace(self._asked(self.plan.hash(commit), runs, stage, commit), ends_early=ends_early)
+                self._tell(self.answers.answer(asked, self._record))
             if self._closing.lost or self._closing.confirm():
                 return self._closing.conclude()
 
-    def _questions(self) -> Iterator[tuple[int, int, str]]:
-        """Yield (commit, runs, stage): the given ends first, then what the search asks."""
+    def _questions(self) -> Iterator[tuple[int, int, str, bool]]:
+        """Yield (commit, runs, stage, whether a crash ends the runs): the given ends first, then what the search asks."""
         for commit, stage in self.plan.ends:
             for _ in range(END_TRIES):
                 if self._ended() or self.search.result.outcome in ENDS_REFUTED or self.search.verdict(commit) is not None:
                     break
-                yield commit, self.case.runs or self.search.runs(commit), stage
+                yield commit, self.case.runs or self.search.runs(commit), stage, False
             if stage == "original" and self._minimise and self.search.verdict(commit) is Verdict.BAD:
                 self._choose_config()
         while not self._ended() and (experiments := self.search.ask()):
             for experiment in experiments:
-                yield experiment.commit, self.case.runs or experiment.runs, self.plan.stage(experiment.commit, self.search.stage)
+                runs = self.case.runs or experiment.at_most or experiment.runs
+                stage = self.plan.stage(experiment.commit, self.search.stage)
+                yield experiment.commit, runs, stage, bool(experiment.at_most)
 
     def _ended(self) -> bool:
         """Whether a budget of the case is spent, or machines are lost that the strategy does not go on without."""
@@ -213,6 +218,8 @@ class Bisection:
         """Tell the search an answer and note in its step what that left."""
         commit = step.position
         assert commit is not None  # steps of a real history have one
+        if step.stage == "original":
+            self.search.expect(costs(step), trace_files(self.answers.report))
         self.search.tell(observation(commit, step))
         assumed = [(older, left) for older, left in self.search.assumed if older not in self._assumed]
         after = [*(left for _, left in assumed), self.search.remaining]  # of the answer, then of each assumption

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from kbench.errors import InputError, MachineLacksError
-from kbench.host import require
+from kbench.host import require, usable_cores
 from kbench.kernels import Builder, Store
 from kbench.records import KernelImage, Run, Target
 from kbench.repository import Repository
@@ -37,6 +37,11 @@ class CrashFindings:
 
 class Laboratory(Protocol):
     """Builds revisions and runs the reproducer on them."""
+
+    @property
+    def width(self) -> int:
+        """Runs that go on side by side."""
+        ...
 
     def check(self) -> None:
         """Raise MachineLacksError when a program it will need is missing, before anything is written."""
@@ -89,6 +94,11 @@ class LocalLaboratory:
         self._builder = Builder(repository, target, config=config, store=self._store, jobs=jobs)
         self._given = given or reproducer
         self._reference: Reference | None = None
+
+    @property
+    def width(self) -> int:
+        """As many as the runs take cores."""
+        return self._jobs or usable_cores()
 
     def check(self) -> None:
         """Raise MachineLacksError when QEMU, a compiler or the first program of the build is missing.

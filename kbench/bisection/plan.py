@@ -68,6 +68,8 @@ class Plan:
         """The given ends as (commit, stage), in the order they are checked."""
         if self.fix:
             return [(self.original, "original"), *((base, "merge base") for base in self.bases), (self.bad, "head")]
+        if self.case.strategy == "bayes":  # asks for a good end itself, when it is worth a build
+            return [(self.original, "original")]
         return [(self.original, "original"), *((good, f"release {name}") for good, name in zip(self.good, self.case.good_ends))]
 
     @property
@@ -78,8 +80,8 @@ class Plan:
 
     def stage(self, commit: int, stage: str) -> str:
         """Return what a commit is tested as: the search's word, with the name of a release."""
-        names = {index: name for name, index in self.tags}
-        return f"release {names[commit]}" if stage == "release" else stage
+        names = {index: name for name, index in self.tags} | dict(zip(self.good, self.case.good_ends))
+        return f"release {names[commit]}" if stage in ("release", "end") else stage
 
     def hash(self, commit: int) -> str:
         """Return the 40 hex digits of a commit."""

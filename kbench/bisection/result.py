@@ -9,7 +9,7 @@ from typing import Any
 from kbench.crash.titles import type_of
 from kbench.evidence import RepresentativeCrash, representative_crash
 from kbench.records import Outcome, Run, Step, Verdict
-from kbench.search import Observation
+from kbench.search import Costs, Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,15 @@ def observation(commit: int, step: Step) -> Observation:
         skip="build" if step.failure else None,
         signature=step.signature,
         reached=step.reached,
+        lent=step.same_as is not None,
     )
+
+
+def costs(step: Step) -> Costs | None:
+    """Return what an experiment costs on this machine, by the first one; None when it did not run, or was built before."""
+    if not step.runs or step.cached or not step.build_s or not step.test_s:
+        return None
+    return Costs(build=step.build_s, run=step.test_s / len(step.runs))
 
 
 def first_crash(steps: Iterable[Step]) -> tuple[Step, Run] | None:

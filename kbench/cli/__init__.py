@@ -11,10 +11,11 @@ from dataclasses import asdict
 import click
 
 from kbench import __version__
-from kbench.cli.bisections import bisect, replay, report, study
+from kbench.cli.bisections import bisect, replay, report
 from kbench.cli.kernels import boot, build, minimise, repro
 from kbench.cli.lab import lab
 from kbench.cli.output import json_option, print_json, print_table
+from kbench.cli.study import study
 from kbench.errors import KbenchError
 
 

@@ -1,9 +1,8 @@
-"""`kbench bisect`, `report`, `replay`, `study`: searches, real and simulated."""
+"""`kbench bisect`, `report`, `replay`: searches of real kernels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,40 +68,6 @@ def replay(log: Path, output: Path | None, *, as_json: bool) -> int:
         click.echo(replay_summary(found.view))
         for path in files:
             click.echo(f"drawn: {path}")
-    return 0
-
-
-@click.command()
-@click.option("--strategies", default="git,syzkaller", show_default=True, help="Which strategies to compare, on the same worlds.")
-@click.option("--trials", default=50, show_default=True, help="Worlds drawn.")
-@click.option("--commits", default=300, show_default=True, help="Candidates in each.")
-@click.option("--rate", default=1.0, show_default=True, help="Reproduction rate of the bug.")
-@click.option("--skips", default=0.0, show_default=True, help="Share of commits that cannot be tested.")
-@click.option("--seed", default=0, show_default=True)
-@json_option
-def study(strategies: str, trials: int, commits: int, rate: float, skips: float, seed: int, *, as_json: bool) -> int:
-    """Run many simulated bisections against a known truth: how often right, how often wrong, at what cost."""
-    from kbench.study import compare
-
-    scores = compare(strategies.split(","), trials=trials, commits=commits, rate=rate, skips=skips, seed=seed)
-    if as_json:
-        print_json([asdict(score) for score in scores])
-    else:
-        print_table(
-            ("strategy", "right", "wrong", "none", "builds", "runs", "hours"),
-            (
-                (
-                    s.strategy,
-                    f"{s.right:.1%}",
-                    f"{s.wrong:.1%}",
-                    f"{s.none:.1%}",
-                    f"{s.builds:.1f}",
-                    f"{s.runs:.0f}",
-                    f"{s.hours:.2f}",
-                )
-                for s in scores
-            ),
-        )
     return 0
 
 

@@ -28,14 +28,27 @@ def guilty_file(report: str) -> str:
 
     A file further down that lies deeper below the same directory is preferred: the driver, not its bus.
     """
-    lines = [line[:2000] for line in report.split("\n")[:5000]]
+    lines = _lines(report)
     if _STALL.search(report[:10_000]):
         start = next((i for i, line in enumerate(lines) if _INTERRUPT.search(line)), 0)
         lines = lines[start:]
-    files = [match[1] for line in lines if not _NO_PLACE.search(line) for match in _FILE.finditer(line)]
+    files = _files(lines)
     telling = [file for file in files if not _GENERIC.match(file)]
     if not telling:
         return files[0] if files else ""
     folder = PurePosixPath(telling[0]).parent
     deeper = (file for file in telling[1:] if folder in PurePosixPath(file).parent.parents)
     return next(deeper, telling[0])
+
+
+def trace_files(report: str) -> frozenset[str]:
+    """The files that a report names and that are not generic, relative to the source tree."""
+    return frozenset(file for file in _files(_lines(report)) if not _GENERIC.match(file))
+
+
+def _lines(report: str) -> list[str]:
+    return [line[:2000] for line in report.split("\n")[:5000]]
+
+
+def _files(lines: list[str]) -> list[str]:
+    return [match[1] for line in lines if not _NO_PLACE.search(line) for match in _FILE.finditer(line)]

@@ -109,7 +109,7 @@ def log_clean(runs: int, priors: Priors, passed: int = 0) -> FloatArray:
 
 
 def _tells(one: Observation) -> bool:
-    return one.skip is None and one.passed + one.crashed > 0
+    return one.skip is None and not one.lent and one.passed + one.crashed > 0
 
 
 def _foreign(seen: Sequence[Observation], titles: Collection[str]) -> list[str]:

@@ -31,6 +31,7 @@ class Observation:
     skip: str | None = None  # why the revision as a whole could not be tested
     signature: str | None = None  # of the kernel; equal signatures are one kernel
     reached: bool | None = None  # did the clean runs enter the code that crashes? None: not known
+    lent: bool = False  # the runs are those of another commit with this signature: nothing new
 
     def __post_init__(self) -> None:
         crashes = {title: operator.index(count) for title, count in self.crashes.items() if count}
@@ -73,5 +74,6 @@ class Observation:
             skip=later.skip if later.skip is not None or later.total > later.infra else self.skip,
             signature=later.signature or self.signature,
             reached=later.reached if later.reached is not None else self.reached,
+            lent=self.lent and later.lent,
             **summed,
         )

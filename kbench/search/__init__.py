@@ -71,7 +71,7 @@ class Search:
         bad: int,
         good: Iterable[int] = (),
         tags: Iterable[int] = (),
-        strategy: str = "syzkaller",
+        strategy: str = "bayes",
         confidence: float = 0.95,
         costs: Costs | None = None,
         prior: Sequence[float] | NDArray[np.float64] | None = None,
@@ -114,7 +114,7 @@ class Search:
 
     @property
     def stage(self) -> str:
-        """Of the next question: "original", "head", "release", "merge base" or "bisect"; "" when finished."""
+        """Of the next question: "original", "head", "release", "merge base", "end" or "bisect"; "" when finished."""
         return self._strategy.stage
 
     def runs(self, commit: int) -> int:

@@ -16,7 +16,7 @@ from kbench.search.question import Experiment, Question, SearchOutcome, SearchRe
 
 MAX_TRIES = 3  # a commit whose runs could not be carried out so often is not asked for again
 N_RUNS_END = 10  # of a given end
-P_NAMED = 0.5  # a commit below is not named as the culprit, however many others are excluded
+P_NAMED = 0.4  # a commit below is not named as the culprit, however many others are excluded
 P_ALL = 0.999  # candidates are those that hold so much while the search goes on
 
 
@@ -53,6 +53,9 @@ class BayesStrategy:
     def verdict(self, commit: int) -> Verdict | None:
         """The more likely of good and bad, once something was told; SKIP when that says nothing."""
         seen = self._told.get(commit)
+        if seen is not None and seen.lent:
+            same = (other for other, one in self._told.items() if one.signature == seen.signature and not one.lent)
+            return next((self.verdict(other) for other in same), Verdict.SKIP)
         if seen is None or (seen.total == seen.infra and seen.skip is None):
             return Verdict.SKIP if seen is not None and self._tries[commit] >= MAX_TRIES else None
         if seen.skip is not None or not self._ran(commit) or (seen.reached is False and not seen.crashed):
@@ -67,7 +70,10 @@ class BayesStrategy:
     def stage(self) -> str:
         if self._outcome is not None:
             return ""
-        return "release" if self._range.walks and self._best[0].commit in self.question.tags else "bisect"
+        commit = self._best[0].commit
+        if commit in self._range.ends and not self._range.walks:
+            return "merge base" if self._range.forked and commit not in self.question.good else "end"
+        return "release" if self._range.walks and commit in self.question.tags else "bisect"
 
     @property
     def remaining(self) -> Mask:
@@ -141,6 +147,7 @@ class BayesStrategy:
 
     def _choose(self, width: int) -> list[Experiment]:
         refused = {commit for commit, seen in self._told.items() if seen.skip is not None}
+        refused |= {commit for commit, seen in self._told.items() if seen.lent}
         refused |= {commit for commit, tries in self._tries.items() if tries >= MAX_TRIES and not self._ran(commit)}
         return self._chooser.choose(width, self._belief, self._told, self._titles, frozenset(refused))
 

@@ -17,6 +17,7 @@ from kbench.search.worth import batches, information, seconds
 
 MAX_MEMBERS = 40_000  # of a longer range only the releases are asked for, until it is shorter
 MIN_BITS = 0.02  # what cannot tell so much, however often it is run, is not worth a build
+P_MASKED = 0.5  # of a run: it told of the bug, before any did on a revision where other crashes come first
 P_BATCH_ENDS = 0.25  # a batch that would end early more often than this is asked for in parts
 MAX_BRANCHES = 16  # answers that are thought through when several experiments go on at once
 
@@ -77,7 +78,8 @@ class Chooser:
                 break
             commit = int(self._askable[place])
             done.add(commit)
-            chosen.append(Experiment(commit, self._part(float(p_bug[place]), p_clean[place], size)))
+            runs = self._part(float(p_bug[place]), p_clean[place], size)
+            chosen.append(Experiment(commit, runs, int(self._batches[size])))
             if len(chosen) < width:
                 branches = self._split(branches, commit, float(p_clean[place, size]))
         return chosen
@@ -114,7 +116,9 @@ class Chooser:
             if commit in self._place and (total := rates.sum()) > 0:
                 passed = told[commit].passed
                 more = np.exp([log_clean(int(runs), self._priors, passed) for runs in self._batches])
-                p_clean[self._place[commit]] = more @ rates / total
+                # Where other crashes come first, a run may show nothing of this bug at all.
+                usable = (passed + P_MASKED) / (passed + told[commit].crashed + P_MASKED)
+                p_clean[self._place[commit]] = 1 - (1 - more @ rates / total) * (1 - (1 - usable) ** self._batches)
         return np.clip(p_bug, 0.0, 1.0), np.clip(p_clean, 0.0, 1.0)
 
     def _contained(self, weights: FloatArray) -> FloatArray:

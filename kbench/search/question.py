@@ -32,6 +32,7 @@ class Experiment:
 
     commit: int  # index in the history
     runs: int
+    at_most: int = 0  # who can end a batch with the first run that shows the bug is better off with so many; 0: does not matter
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ class SyzkallerStrategy(Stepwise):
     20 runs of the commit the bug was found on, 10 of every other, 20 once a bad verdict rested on fewer than half of its
     runs (the bug is flaky). Before a step of a fix bisection it makes sure that the bug was there already: a commit that
     contains no commit seen crashing is tested only if a merge base of it and the older end crashes, and else counts as
-    still crashing. A merge base outside of the history is not known, and the commit is tested.
+    still crashing. A merge base outside of the history is not known, and the commit is tested. An older end of another tree
+    has its merge base with the newer end tested before that.
     """
 
     rule: ClassVar[VerdictRule] = SYZKALLER_RULE

@@ -1,102 +1,112 @@
-"""Many searches against a known truth: how often right, how often wrong, at what cost. Read `compare`."""
+"""Many searches against a known truth: how often right, how often wrong, at what cost. Read `compare` and `WORLDS`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import chain
 
 from kbench.errors import InputError
-from kbench.search import STRATEGIES, Costs, Search, SearchResult
-from kbench.study.worlds import World, draw_world
+from kbench.host import usable_cores
+from kbench.search import Costs
+from kbench.study.draw import draw_world
+from kbench.study.policies import POLICIES
+from kbench.study.scores import Band, Calibration, Score, calibrate, score
+from kbench.study.specs import WORLDS, WorldSpec, world_spec
+from kbench.study.trials import Trial, run_trial
+from kbench.study.worlds import World
 
-__all__ = ["Score", "World", "compare", "draw_world", "search_world"]
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """How one strategy did over all worlds; costs are means a search."""
-
-    strategy: str
-    trials: int
-    right: float  # share that named the culprit
-    wrong: float  # share that named another commit
-    none: float  # share that named none
-    builds: float
-    runs: float
-    hours: float  # one run after the other
+__all__ = [
+    "POLICIES",
+    "WORLDS",
+    "Band",
+    "Calibration",
+    "Score",
+    "Trial",
+    "World",
+    "WorldSpec",
+    "calibrate",
+    "compare",
+    "draw_world",
+    "run_trial",
+    "run_trials",
+    "score",
+    "world_spec",
+]
 
 
 def compare(
     strategies: Sequence[str],
+    spec: WorldSpec,
     *,
     trials: int,
-    commits: int,
-    rate: float,
-    skips: float = 0.0,
     seed: int = 0,
+    confidence: float = 0.95,
     costs: Costs | None = None,
+    jobs: int | None = None,
 ) -> list[Score]:
-    """Let strategies search the same worlds and return a score for each.
+    """Let strategies search the same worlds and return a score for each; parameters as for `run_trials`."""
+    costs = costs or Costs()
+    found = run_trials(strategies, spec, trials=trials, seed=seed, confidence=confidence, costs=costs, jobs=jobs)
+    return [score([trial for trial in found if trial.strategy == name], width=costs.width) for name in strategies]
+
+
+def run_trials(
+    strategies: Sequence[str],
+    spec: WorldSpec,
+    *,
+    trials: int,
+    seed: int = 0,
+    confidence: float = 0.95,
+    costs: Costs | None = None,
+    jobs: int | None = None,
+) -> list[Trial]:
+    """Let strategies search the same worlds: run i of a kernel shows the same to each.
 
     Parameters
     ----------
     strategies : sequence of str
-        Names of `kbench.search.STRATEGIES`.
+        Names of `POLICIES`.
+    spec : WorldSpec
+        The kind of worlds; `world_spec` knows some by name.
     trials : int
         Worlds drawn.
-    commits : int
-        Candidates in each.
-    rate : float
-        Reproduction rate of the bug, above 0 and at most 1.
-    skips : float
-        Share of the commits that cannot be tested, below 1.
+    seed : int
+        Of worlds and runs.
+    confidence : float
+        When a strategy that weighs evidence stops.
     costs : Costs, optional
-        Seconds of a build and of a run.
+        Seconds of a build and of a run, and how many runs go on at once.
+    jobs : int, optional
+        Processes; all cores by default.
+
+    Returns
+    -------
+    list of Trial
+        World by world, in order of the strategies.
 
     Raises
     ------
     InputError
-        A parameter outside of its range, an unknown strategy.
+        No world, an unknown strategy, the same one twice.
     """
-    for name, value, fine in (
-        ("trials", trials, trials >= 1),
-        ("commits", commits, commits >= 2),
-        ("rate", rate, 0 < rate <= 1),
-        ("skips", skips, 0 <= skips < 1),
-    ):
-        if not fine:
-            raise InputError(f"study: {name} is out of range, got {value}; see `kbench study --help`")
-    if unknown := [name for name in strategies if name not in STRATEGIES]:
-        raise InputError(f"study: expected strategies of {', '.join(sorted(STRATEGIES))}, seen {unknown[0]!r}; choose among them")
-    costs = costs or Costs()
-    return [_score(name, trials, commits, rate, skips, seed, costs) for name in strategies]
+    if trials < 1:
+        raise InputError(f"study: trials must be 1 or more, got {trials}; 200 tell a difference of 7%")
+    if unknown := [name for name in strategies if name not in POLICIES]:
+        raise InputError(f"study: expected strategies of {', '.join(sorted(POLICIES))}, seen {unknown[0]!r}; choose among them")
+    if len(set(strategies)) != len(strategies):
+        raise InputError(f"study: expected each strategy once, seen {','.join(strategies)}; name it once")
+    work = partial(_search_world, tuple(strategies), spec, seed, confidence, costs or Costs())
+    jobs = min(jobs or usable_cores(), trials)
+    if jobs == 1:
+        return list(chain.from_iterable(map(work, range(trials))))
+    with ProcessPoolExecutor(jobs) as pool:
+        return list(chain.from_iterable(pool.map(work, range(trials))))
 
 
-def _score(strategy: str, trials: int, commits: int, rate: float, skips: float, seed: int, costs: Costs) -> Score:
-    right = wrong = builds = runs = 0
-    for trial in range(trials):
-        rng = np.random.default_rng((seed, trial))
-        world = draw_world(rng, commits=commits, rate=rate, skips=skips)
-        found, n_builds, n_runs = search_world(world, strategy, rng, costs=costs)
-        right += found.culprit == world.culprit
-        wrong += found.culprit not in (None, world.culprit)
-        builds += n_builds
-        runs += n_runs
-    hours = (builds * costs.build + runs * costs.run) / 3600 / trials
-    none = (trials - right - wrong) / trials
-    return Score(strategy, trials, right / trials, wrong / trials, none, builds / trials, runs / trials, hours)
-
-
-def search_world(world: World, strategy: str, rng: np.random.Generator, *, costs: Costs) -> tuple[SearchResult, int, int]:
-    """Let one strategy search one world; return its result and how many revisions and runs it asked for."""
-    search = Search(world.history, bad=len(world.history) - 1, good=[0], strategy=strategy, costs=costs, rng=rng)
-    seen: set[int] = set()
-    runs = 0
-    while experiments := search.ask():
-        for experiment in experiments:
-            seen.add(experiment.commit)
-            runs += 0 if experiment.commit in world.skipped else experiment.runs
-            search.tell(world.observe(experiment.commit, experiment.runs, rng))
-    return search.result, len(seen), runs
+def _search_world(
+    strategies: tuple[str, ...], spec: WorldSpec, seed: int, confidence: float, costs: Costs, number: int
+) -> list[Trial]:
+    world = draw_world(spec, seed, number)
+    return [run_trial(world, name, number, confidence=confidence, costs=costs) for name in strategies]
