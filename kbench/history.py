@@ -119,6 +119,16 @@ class History:
                     seen[parent] = 1
         return np.frombuffer(seen, dtype=np.bool_)
 
+    def descendants(self, *commits: int) -> Mask:
+        """All commits that contain one of `commits`, themselves included; shape (n,)."""
+        seen = bytearray(len(self))
+        for commit in commits:
+            seen[self.check(commit)] = 1
+        for commit, row in enumerate(self.parents):
+            if not seen[commit] and any(seen[parent] for parent in row):
+                seen[commit] = 1
+        return np.frombuffer(seen, dtype=np.bool_)
+
     def is_ancestor(self, ancestor: int, commit: int) -> bool:
         """Does `commit` contain `ancestor`? A commit contains itself."""
         return bool(self.ancestors(commit)[self.check(ancestor)])

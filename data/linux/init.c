@@ -639,7 +639,7 @@ static void run_shell(void)
 		if (access("/bin/sh", X_OK) < 0)
 			break;
 	}
-	say("basic test failed: no shell for this architecture");
+	say("basic test failed: no shell for this architecture; name a static busybox in KBENCH_BUSYBOX");
 }
 
 /* Each architecture has its own quickest way out; where the first does not work the next one does. */

@@ -37,6 +37,8 @@ class BisectionResult:
     crash: str = ""  # what the culprit of a cause, or `end`, shows: the crash that stands for all, or why it cannot be tested
     end: str | None = None  # the end where it stopped without candidates: the oldest release, the newer end, a merge base
     error: str = ""  # what broke it off: machines that are lost, an oldest release that cannot be tested
+    proof: str = ""  # runs in turns that show the bug: "parent 0:12, culprit 9:12, reverted 0:12"; "" without a closing proof
+    proof_p: float | None = None  # P(counts so far apart | the culprit shows the bug as often as the others)
 
     @property
     def seconds(self) -> float:
@@ -71,7 +73,7 @@ def costs(step: Step) -> Costs | None:
     """Return what an experiment costs on this machine, by the first one; None when it did not run, or was built before."""
     if not step.runs or step.cached or not step.build_s or not step.test_s:
         return None
-    return Costs(build=step.build_s, run=step.test_s / len(step.runs))
+    return Costs(build=float(f"{step.build_s:.2g}"), run=float(f"{step.test_s / len(step.runs):.2g}"))
 
 
 def first_crash(steps: Iterable[Step]) -> tuple[Step, Run] | None:

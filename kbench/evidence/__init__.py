@@ -3,7 +3,7 @@
 Read `Observation` first.
 """
 
-from kbench.evidence.likelihood import Evidence, log_clean, weigh
+from kbench.evidence.likelihood import P_NOT_THERE_YET, Evidence, log_clean, weigh
 from kbench.evidence.observation import Observation
 from kbench.evidence.priors import Priors
 from kbench.evidence.titles import similarity
@@ -11,6 +11,7 @@ from kbench.evidence.verdicts import GIT_RULE, SYZKALLER_RULE, RepresentativeCra
 
 __all__ = [
     "GIT_RULE",
+    "P_NOT_THERE_YET",
     "SYZKALLER_RULE",
     "Evidence",
     "Observation",

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from kbench.evidence.observation import Observation
 from kbench.evidence.priors import FloatArray, Priors
 from kbench.evidence.titles import similarity
+from kbench.evidence.verdicts import TRANSIENT
 
 MAX_TITLES = 3  # foreign titles that get a hypothesis of their own; others say nothing
 P_FIRST = 0.95  # P(what crashes is the bug) while none of its titles is known
-P_AGAIN = 0.5  # P(another bug's crash shows on one more revision)
+P_AGAIN = 0.7  # P(another bug's crash shows on one more revision)
 P_NOT_THERE_YET = 0.5  # P(a clean revision that contains none known to crash is older than the bug)
 INTRUDER_A, INTRUDER_B = 0.4, 0.2  # another bug's crash shows at a rate that is Beta(a, b): often once, or always
 P_ALIKE = 0.8  # P(two titles are one bug's), at likeness 1, at odds with what their kinds of crashes alone say
@@ -85,7 +86,7 @@ def weigh(
     with_bug, without, weights = [], [], []
     for owned in itertools.product((False, True), repeat=len(foreign)):
         own = {*titles, *itertools.compress(foreign, owned)}
-        log_title = sum(_log_title(title, is_own, seen, titles, priors) for title, is_own in zip(foreign, owned, strict=True))
+        log_title = _log_owned(foreign, owned, seen, titles, priors)
         tables = [_one(one, own, priors, P_NOT_THERE_YET * (one.commit in early)) for one in seen]
         shown = np.array([table[0] for table in tables]).reshape(len(seen), 1, len(points))
         if_silent = np.array([table[1] for table in tables]).reshape(len(seen), 1, 1)
@@ -117,17 +118,38 @@ def _foreign(seen: Sequence[Observation], titles: Collection[str]) -> list[str]:
     counts = Counter[str]()
     for one in seen:
         counts.update({title: count for title, count in one.crashes.items() if title not in titles})
+    for title in [title for title in counts if titles and title.startswith(TRANSIENT)]:
+        if not any(own.startswith(TRANSIENT) for own in titles):
+            del counts[title]
     return sorted(counts, key=lambda title: (-counts[title], title))[:MAX_TITLES]
+
+
+def _log_owned(
+    foreign: Sequence[str], owned: Sequence[bool], seen: Sequence[Observation], titles: Collection[str], priors: Priors
+) -> float:
+    # Log P(these titles are the bug's and the others are not). While none is known to be, any of them may be the one it is
+    # known by, and the others are compared with that.
+    if titles or not foreign:
+        return sum(_log_title(title, is_own, seen, titles, priors) for title, is_own in zip(foreign, owned, strict=True))
+    ways = (
+        [math.log(1 - P_FIRST) + sum(_log_title(title, False, seen, (), priors) for title in foreign)] if not any(owned) else []
+    )
+    for main in itertools.compress(foreign, owned):
+        others = [(title, is_own) for title, is_own in zip(foreign, owned, strict=True) if title != main]
+        compared = sum(_log_title(title, is_own, seen, (main,), priors) for title, is_own in others)
+        ways.append(math.log(P_FIRST / len(foreign)) + compared)
+    return float(np.logaddexp.reduce(ways))
 
 
 def _log_title(title: str, own: bool, seen: Sequence[Observation], titles: Collection[str], priors: Priors) -> float:
     # Log P(a title is the bug's and this is the first of it), or another bug's, which then has to show wherever it does.
-    alike = P_ALIKE * similarity(title, titles) + (1 - P_ALIKE) / 2 if titles else P_FIRST
+    alike = P_ALIKE * similarity(title, titles) + (1 - P_ALIKE) / 2
     if own:
-        return math.log(alike * (priors.p_changed if titles else 1.0))
+        return math.log(alike * priors.p_changed)
     shown = [(one.crashes[title], one.passed + one.crashed) for one in seen if title in one.crashes]
-    rates = sum(_log_beta(k + INTRUDER_A, n - k + INTRUDER_B) - _log_beta(INTRUDER_A, INTRUDER_B) for k, n in shown)
-    return math.log((1 - alike) * priors.p_intruder) + (len(shown) - 1) * math.log(P_AGAIN) + rates
+    k, n = sum(count for count, _ in shown), sum(runs for _, runs in shown)
+    rate = _log_beta(k + INTRUDER_A, n - k + INTRUDER_B) - _log_beta(INTRUDER_A, INTRUDER_B)
+    return math.log((1 - alike) * priors.p_intruder) + (len(shown) - 1) * math.log(P_AGAIN) + rate
 
 
 def _silent(seen: Sequence[Observation], titles: Collection[str], live: Collection[int]) -> NDArray[np.bool_]:

@@ -45,7 +45,7 @@ class Priors:
     p_intruder: float = 0.03  # another crash shows
     p_silent_stretch: float = 0.03  # of a bisection: the bug is silent in some stretch between revisions that show it
     p_silent_range: float = 0.09  # of a range of a release with a given good end: the bug goes silent in it, going back
-    p_silent_release: float = 0.07  # of a release, going back: the bug goes silent in it
+    p_silent_release: tuple[float, ...] = (0.17, 0.06)  # of the k-th release back, the last for all others: it goes silent there
     p_vouched: float = 0.005  # of an end that was named and not run: it is not what it is said to be
     p_forked: float = 0.1  # of a good end on another branch: it lacks a bug that is older than the fork
     p_absent: float = 0.05  # of a bisection: the bug does not show where it was found

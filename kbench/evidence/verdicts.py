@@ -48,6 +48,9 @@ GIT_RULE = VerdictRule(
     needs_reach=True,
 )
 
+#: Starts of titles that are no kernel's fault: the fuzzer's own crashes, a machine that was lost.
+TRANSIENT = ("SYZFATAL:", "SYZFAIL", "lost connection to test machine")
+
 # syzkaller's rule since e8709b21d (2024-07-15) and db79ee42a (2024-12-02): any title is the bug, but a crash of the fuzzer
 # itself (SYZFATAL, SYZFAIL) or a lost connection is not. It does not ask whether the code was reached.
 SYZKALLER_RULE = VerdictRule(
@@ -59,7 +62,7 @@ SYZKALLER_RULE = VerdictRule(
     clean_share=Fraction(1, 2),
     clean_share_flaky=Fraction(3, 4),
     own_titles=False,
-    transient=("SYZFATAL:", "SYZFAIL", "lost connection to test machine"),
+    transient=TRANSIENT,
 )
 
 

@@ -16,7 +16,10 @@ from kbench.search.question import Experiment, Question, SearchOutcome, SearchRe
 
 MAX_TRIES = 3  # a commit whose runs could not be carried out so often is not asked for again
 N_RUNS_END = 10  # of a given end
-P_NAMED = 0.4  # a commit below is not named as the culprit, however many others are excluded
+SHARE_OF_TITLE = (
+    0.25  # a title of the ends that crash less often than this, against the most frequent, is not sure to be the bug's
+)
+P_NAMED = 0.5  # a commit below is not named as the culprit, however many others are excluded
 P_ALL = 0.999  # candidates are those that hold so much while the search goes on
 
 
@@ -109,8 +112,12 @@ class BayesStrategy:
 
     @cached_property
     def _titles(self) -> frozenset[str]:
-        ends = [self._told[end] for end in self.question.crashing if end in self._told]
-        return frozenset(title for seen in ends for title in seen.crashes if title)
+        # What shows now and then where the bug was found may as well be another bug.
+        counts = Counter[str]()
+        for end in self.question.crashing:
+            counts.update(self._told[end].crashes if end in self._told else {})
+        most = max(counts.values(), default=0)
+        return frozenset(title for title, count in counts.items() if title and count >= SHARE_OF_TITLE * most)
 
     @cached_property
     def _outcome(self) -> SearchOutcome | None:

@@ -104,9 +104,11 @@ class Range:
         n_back = np.bincount(self.releases, minlength=1)
         if self.walks:
             depth = _depth(self.priors, len(n_back))
-            p_release, everywhere, p_silent = depth, max(1 - depth.sum(), 1e-3), self.priors.p_silent_release
+            p_release, everywhere = depth, max(1 - depth.sum(), 1e-3)
+            p_silent = np.array(self.priors.p_silent_release)[np.minimum(self.releases, len(self.priors.p_silent_release) - 1)]
         else:
-            everywhere, p_silent = 0.0, self.priors.p_silent_range * min(len(self.commits) / RELEASE, 1)
+            everywhere = 0.0
+            p_silent = np.full(len(self.commits), self.priors.p_silent_range * min(len(self.commits) / RELEASE, 1))
             p_release = np.array([1 - everywhere])
         given = self.question.prior
         own = np.ones(len(self.commits)) if given is None else np.maximum(np.asarray(given, dtype=np.float64)[self.commits], 0)
@@ -127,7 +129,8 @@ class Range:
 
     def belief(self, told: Mapping[int, Observation], live: frozenset[int], titles: frozenset[str]) -> Belief:
         """Weigh all that was told. `live` and `titles`: see `kbench.evidence.weigh`."""
-        evidence = weigh(told, titles, self.priors, live=live, early=self._may_be_early(told, live))
+        early = frozenset(np.flatnonzero(self.early(told, titles)).tolist())
+        evidence = weigh(told, titles, self.priors, live=live, early=early)
         tested = evidence.commits.tolist()
         groups = [group for group in _same_kernels(told) if len(group) > 1]
         apart = [self.contains(commit) for commit in tested], [self.contains(commit) for group in groups for commit in group]
@@ -168,12 +171,16 @@ class Range:
             return priors.p_forked, nowhere
         return priors.p_absent if any(commit in told for commit in clean) else priors.p_vouched, nowhere
 
-    def _may_be_early(self, told: Mapping[int, Observation], live: frozenset[int]) -> frozenset[int]:
-        # In a fix bisection, what contains no commit that is known to crash may be clean because the bug was not there yet.
-        if not self.question.fix:
-            return frozenset()
-        known = np.array(sorted(live), dtype=np.int64)
-        return frozenset(commit for commit in told if not self.question.history.ancestors(commit)[known].any())
+    def early(self, told: Mapping[int, Observation], titles: frozenset[str]) -> Mask:
+        """Commits of the history that may lack the bug because they are older, when a fix is searched.
+
+        They contain none that is known to show it.
+        """
+        question = self.question
+        if not question.fix:
+            return np.zeros(len(question.history), dtype=np.bool_)
+        shown = [commit for commit, seen in told.items() if titles.intersection(seen.crashes)]
+        return ~question.history.descendants(*question.crashing, *shown)
 
 
 def _posterior(weights: FloatArray, rows: Mask, evidence: Evidence) -> FloatArray:

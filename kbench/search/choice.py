@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kbench.evidence import Observation, Priors, log_clean
+from kbench.evidence import P_NOT_THERE_YET, Observation, Priors, log_clean
 from kbench.evidence.priors import FloatArray
 from kbench.history import Mask
 from kbench.search.ancestry import Ancestry
@@ -64,9 +64,12 @@ class Chooser:
             Commits that cannot be tested.
         """
         p_testable = 1 - self._untestable(told, refused)
+        early = self._range.early(told, titles)
+        p_testable[early[self._askable]] *= 1 - P_NOT_THERE_YET  # clean, they say half as much
         built = [commit for commit, seen in told.items() if seen.total > seen.infra]
         build = np.where(np.isin(self._askable, built), 0.0, self._costs.build)
         done = {commit for commit, seen in told.items() if any(not titles or title in titles for title in seen.crashes)}
+        done |= {commit for commit, seen in told.items() if early[commit] and seen.passed}
         branches, chosen = [Branch(1.0, belief.shows, belief.everywhere, belief.nowhere)], list[Experiment]()
         while len(chosen) < width:
             p_bug, p_clean, bits = self._average(branches, belief, told)
@@ -132,12 +135,13 @@ class Chooser:
         # P(cannot be tested): what lies next to a revision that could not be is suspect, what lies next to one that could
         # is not; in between by distance.
         priors = self._priors
-        skipped = np.array(sorted(commit for commit in refused), dtype=np.int64)
+        skipped = np.array(sorted(refused), dtype=np.int64)
         tested = np.array(sorted(set(told) - refused), dtype=np.int64)
         p = np.full(len(self._askable), priors.p_skip)
         if len(skipped):
             to_skip, to_tested = _distance(self._askable, skipped), _distance(self._askable, tested)
-            p += (priors.p_skip_near - priors.p_skip) * to_tested / np.maximum(to_tested + to_skip, 1)
+            near = 1 - (1 - priors.p_skip_near) / np.maximum(_neighbours(self._askable, skipped, tested), 1)
+            p += (near - priors.p_skip) * to_tested / np.maximum(to_tested + to_skip, 1)
         p[np.isin(self._askable, tested)] = 0.0
         p[np.isin(self._askable, skipped)] = 1.0
         return p
@@ -168,3 +172,10 @@ def _distance(commits: np.ndarray, marks: np.ndarray) -> FloatArray:
     after = np.searchsorted(marks, commits).clip(0, len(marks) - 1)
     before = (after - 1).clip(0)
     return np.minimum(np.abs(marks[after] - commits), np.abs(marks[before] - commits)).astype(np.float64)
+
+
+def _neighbours(commits: np.ndarray, skipped: np.ndarray, tested: np.ndarray) -> FloatArray:
+    # How many skipped commits lie between the tested ones next to each commit: the more, the less hope.
+    place = np.searchsorted(tested, commits)
+    edges = np.concatenate(([-1], tested, [np.iinfo(np.int64).max]))
+    return (np.searchsorted(skipped, edges[place + 1]) - np.searchsorted(skipped, edges[place], side="right")).astype(np.float64)

@@ -78,7 +78,7 @@ def _flat(measured: Figures) -> Figures:
         "p_changed": title["p_changed"],
         "p_intruder": measured["intruder"]["all"]["p"],
         "p_silent_range": measured["silence"]["p_range"],
-        "p_silent_release": measured["silence"]["p_release"],
+        "p_silent_release": _first_and_later(measured["silence"]),
         "p_absent": measured["not_reproduced"]["p_absent"],
         "p_skip": skip["p_after_tested"],
         "p_skip_near": skip["p_after_skip"],
@@ -267,6 +267,13 @@ def _not_reproduced(known: Sequence[Replayed], rate: Figures) -> Figures:
 def _judged(one: Replayed, stages: str) -> list[Tested]:
     # Tests whose truth is known, up to the first wrong verdict: what comes later was chosen by it.
     return [test for test in one.tests if test.stage in stages and test.buggy is not None and not test.later]
+
+
+def _first_and_later(silence: dict[str, Any]) -> list[float]:
+    """P(silent) of the first release back, and of each later one."""
+    first, *later = silence["by_release"]
+    n = silence["n_by_release"][1:]
+    return [first, round(sum(p * count for p, count in zip(later, n, strict=True)) / sum(n), 4)]
 
 
 def _share(flags: Iterable[bool]) -> float:
