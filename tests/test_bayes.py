@@ -155,7 +155,7 @@ def test_one_kernel_cannot_hold_the_culprit_between_its_commits() -> None:
 def test_silence_below_the_culprit_makes_it_doubtful_and_having_got_there_does_not() -> None:
     confidence = {}
     for reached in (None, True, False):
-        search = strategy(line(20), 19, Priors(), good=(), tags=(15, 10, 5))
+        search = strategy(line(20), 19, Priors(release=5.0), good=(), tags=(15, 10, 5))
         search.tell(seen(19, "bad"))
         for commit in (10, 9):
             search.tell(Observation(commit, passed=10, reached=reached))

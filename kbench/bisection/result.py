@@ -73,7 +73,8 @@ def costs(step: Step) -> Costs | None:
     """Return what an experiment costs on this machine, by the first one; None when it did not run, or was built before."""
     if not step.runs or step.cached or not step.build_s or not step.test_s:
         return None
-    return Costs(build=float(f"{step.build_s:.2g}"), run=float(f"{step.test_s / len(step.runs):.2g}"))
+    run = float(f"{step.test_s / len(step.runs):.2g}")
+    return Costs(build=float(f"{step.build_s:.2g}"), run=run, ask=2 * run)
 
 
 def first_crash(steps: Iterable[Step]) -> tuple[Step, Run] | None:

@@ -3,7 +3,7 @@
 Read `Observation` first.
 """
 
-from kbench.evidence.likelihood import P_NOT_THERE_YET, Evidence, log_clean, weigh
+from kbench.evidence.likelihood import P_NOT_THERE_YET, Evidence, log_clean, log_masked, weigh
 from kbench.evidence.observation import Observation
 from kbench.evidence.priors import Priors
 from kbench.evidence.titles import similarity
@@ -20,6 +20,7 @@ __all__ = [
     "VerdictRule",
     "decide",
     "log_clean",
+    "log_masked",
     "representative_crash",
     "similarity",
     "weigh",

@@ -109,6 +109,14 @@ def log_clean(runs: int, priors: Priors, passed: int = 0) -> FloatArray:
     return _log_shown(0, passed + runs, priors) - _log_shown(0, passed, priors)
 
 
+def log_masked(seen: Observation, runs: int) -> float:
+    """Log P(another bug crashes each of so many more runs before they tell of this one | what was seen of the revision)."""
+    if not seen.crashed:
+        return -math.inf
+    masked, free = seen.crashed + INTRUDER_A, seen.passed + INTRUDER_B
+    return _log_beta(masked + runs, free) - _log_beta(masked, free)
+
+
 def _tells(one: Observation) -> bool:
     return one.skip is None and not one.lent and one.passed + one.crashed > 0
 

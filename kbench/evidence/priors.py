@@ -44,6 +44,7 @@ class Priors:
     p_changed: float = 0.18  # the bug shows with other titles only
     p_intruder: float = 0.03  # another crash shows
     p_silent_stretch: float = 0.03  # of a bisection: the bug is silent in some stretch between revisions that show it
+    release: float = 7500.0  # commits from release to release where these were measured, as git counts a range
     p_silent_range: float = 0.09  # of a range of a release with a given good end: the bug goes silent in it, going back
     p_silent_release: tuple[float, ...] = (0.17, 0.06)  # of the k-th release back, the last for all others: it goes silent there
     p_vouched: float = 0.005  # of an end that was named and not run: it is not what it is said to be
@@ -58,7 +59,7 @@ class Priors:
         for item in fields(self):
             value = getattr(self, item.name)
             numbers = value if isinstance(value, tuple) else (value,)
-            shape = item.name.endswith(("_a", "_b"))
+            shape = item.name.endswith(("_a", "_b")) or item.name == "release"
             if not all(number > 0 if shape else 0 <= number <= 1 for number in numbers) or not numbers:
                 wanted = "above 0" if shape else "from 0 to 1"
                 raise InputError(f"priors: {item.name} must be {wanted}, got {value}; see data/priors.json")

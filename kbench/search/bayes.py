@@ -153,8 +153,10 @@ class BayesStrategy:
         return self._choose(1)
 
     def _choose(self, width: int) -> list[Experiment]:
-        refused = {commit for commit, seen in self._told.items() if seen.skip is not None}
-        refused |= {commit for commit, seen in self._told.items() if seen.lent}
+        refused = {commit for commit, seen in self._told.items() if seen.skip is not None or seen.lent}
+        refused |= {
+            commit for commit, seen in self._told.items() if not self._ran(commit) and seen.boot_failed + seen.test_failed
+        }
         refused |= {commit for commit, tries in self._tries.items() if tries >= MAX_TRIES and not self._ran(commit)}
         return self._chooser.choose(width, self._belief, self._told, self._titles, frozenset(refused))
 

@@ -19,7 +19,6 @@ from kbench.history import Mask
 from kbench.search.question import Question
 
 P_SAME_KERNEL_DIFFERS = 1e-4  # P(the bug starts between two revisions with one signature), for its share of the range
-RELEASE = 7500  # commits of a range of one release, as git counts them: the median of real bisections
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +105,10 @@ class Range:
             depth = _depth(self.priors, len(n_back))
             p_release, everywhere = depth, max(1 - depth.sum(), 1e-3)
             p_silent = np.array(self.priors.p_silent_release)[np.minimum(self.releases, len(self.priors.p_silent_release) - 1)]
+            p_silent = p_silent * np.minimum(n_back[self.releases] / self.priors.release, 1)  # what is nearer has changed less
         else:
             everywhere = 0.0
-            p_silent = np.full(len(self.commits), self.priors.p_silent_range * min(len(self.commits) / RELEASE, 1))
+            p_silent = np.full(len(self.commits), self.priors.p_silent_range * min(len(self.commits) / self.priors.release, 1))
             p_release = np.array([1 - everywhere])
         given = self.question.prior
         own = np.ones(len(self.commits)) if given is None else np.maximum(np.asarray(given, dtype=np.float64)[self.commits], 0)

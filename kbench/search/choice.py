@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kbench.evidence import P_NOT_THERE_YET, Observation, Priors, log_clean
+from kbench.evidence import P_NOT_THERE_YET, Observation, Priors, log_clean, log_masked
 from kbench.evidence.priors import FloatArray
 from kbench.history import Mask
 from kbench.search.ancestry import Ancestry
@@ -17,7 +17,6 @@ from kbench.search.worth import batches, information, seconds
 
 MAX_MEMBERS = 40_000  # of a longer range only the releases are asked for, until it is shorter
 MIN_BITS = 0.02  # what cannot tell so much, however often it is run, is not worth a build
-P_MASKED = 0.5  # of a run: it told of the bug, before any did on a revision where other crashes come first
 P_BATCH_ENDS = 0.25  # a batch that would end early more often than this is asked for in parts
 MAX_BRANCHES = 16  # answers that are thought through when several experiments go on at once
 
@@ -75,7 +74,7 @@ class Chooser:
             p_bug, p_clean, bits = self._average(branches, belief, told)
             bits *= p_testable[:, None]
             bits[np.isin(self._askable, sorted(done))] = 0.0
-            price = build[:, None] + p_testable[:, None] * seconds(p_bug, p_clean, self._batches, self._costs)
+            price = self._costs.ask + build[:, None] + p_testable[:, None] * seconds(p_bug, p_clean, self._batches, self._costs)
             place, size = map(int, np.unravel_index(int(np.argmax(bits / np.maximum(price, 1e-9))), bits.shape))
             if bits[place].max() < MIN_BITS:
                 break
@@ -120,8 +119,8 @@ class Chooser:
                 passed = told[commit].passed
                 more = np.exp([log_clean(int(runs), self._priors, passed) for runs in self._batches])
                 # Where other crashes come first, a run may show nothing of this bug at all.
-                usable = (passed + P_MASKED) / (passed + told[commit].crashed + P_MASKED)
-                p_clean[self._place[commit]] = 1 - (1 - more @ rates / total) * (1 - (1 - usable) ** self._batches)
+                masked = np.exp([log_masked(told[commit], int(runs)) for runs in self._batches])
+                p_clean[self._place[commit]] = 1 - (1 - more @ rates / total) * (1 - masked)
         return np.clip(p_bug, 0.0, 1.0), np.clip(p_clean, 0.0, 1.0)
 
     def _contained(self, weights: FloatArray) -> FloatArray:

@@ -24,6 +24,7 @@ class Costs:
     build: float = 387.0
     run: float = 46.0
     width: int = 1
+    ask: float = 0.0  # seconds each question takes besides
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 WEAK = 0.3  # below, a reproducer is worth the work on it
 ENOUGH = 0.8  # a strategy that is right less often is no good choice
 _ALIKE = 0.05  # chances that differ by less do not decide
+_FASTER = 0.1  # nor hours that differ by a smaller share
 _WIDE = 0.4  # an interval of the rate so wide says little
 _DAY_H = 24.0
 
@@ -89,9 +90,11 @@ def advise(planned: Preflight) -> tuple[str, ...]:
 
 
 def best(planned: Preflight) -> Outlook:
-    """Return the fastest of the strategies that are right about as often as the best."""
+    """Return a fast one, the first named, of the strategies that are right about as often as the best."""
     top = max(one.right.estimate for one in planned.outlooks)
-    return min((one for one in planned.outlooks if one.right.estimate >= top - _ALIKE), key=lambda one: one.hours_wide)
+    good = [one for one in planned.outlooks if one.right.estimate >= top - _ALIKE]
+    fastest = min(one.hours_wide for one in good)
+    return next(one for one in good if one.hours_wide <= (1 + _FASTER) * fastest)
 
 
 def _better_than_git(planned: Preflight) -> bool:

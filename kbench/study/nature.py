@@ -6,11 +6,12 @@ A hidden commit makes each of these: the bug shows only where an "enabling" comm
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kbench.evidence import Priors
 from kbench.history import History, Mask
 from kbench.study.graphs import Graph, descendants, draw_graph
 from kbench.study.specs import RARE, Intruder, Reality, WorldSpec
@@ -49,6 +50,7 @@ def draw_real(spec: WorldSpec, real: Reality, rng: np.random.Generator, seed: tu
     home = windows.commits(depth)
     culprit = int(rng.choice(home))
     buggy = descendants(history, culprit)
+    shows = _shows(rng, real, windows, depth)
     skip = _skips(rng, real, windows, depth)
     skip[bad] = SKIPS.index("boot") if rng.random() < real.p_untested else 0
     return World(
@@ -59,7 +61,9 @@ def draw_real(spec: WorldSpec, real: Reality, rng: np.random.Generator, seed: tu
         culprit=culprit,
         older=bool(buggy[tags[-1]]),
         buggy=buggy,
-        rate=np.where(buggy & _shows(rng, real, windows, depth), _rates(rng, real, windows, depth), 0.0),
+        live=shows if rng.random() < spec.liveness else None,
+        priors=replace(Priors.default(), release=float(spec.commits)),
+        rate=np.where(buggy & shows, _rates(rng, real, windows, depth), 0.0),
         changed=~_named(rng, real, windows, depth),
         second_title=bool(rng.random() < real.p_second_title),
         foreign=_foreign(rng, real, windows, depth),

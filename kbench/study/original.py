@@ -36,7 +36,8 @@ class Original:
 def run_original(case: Case, *, runs: int = 20) -> Original:
     """Build a case's original commit, run its reproducer on it, and measure both.
 
-    The kernel lands in the store: a bisection of the case does not build it again. Nothing is written beside the case.
+    The kernel lands in the store: a bisection of the case does not build it again. Nothing is written beside the case. The
+    original commit of a fix bisection is its older end; its range is planned like that of a cause.
 
     Raises
     ------

@@ -8,8 +8,9 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import ClassVar
 
-from kbench.evidence import SYZKALLER_RULE, VerdictRule
+from kbench.evidence import SYZKALLER_RULE, Priors, VerdictRule
 from kbench.search import STRATEGIES
+from kbench.search.bayes import BayesStrategy
 from kbench.search.question import Question, Strategy
 from kbench.search.syzkaller import SyzkallerStrategy
 
@@ -41,6 +42,7 @@ class Syzkaller2019(SyzkallerStrategy):
 POLICIES: Mapping[str, type[Strategy]] = MappingProxyType({**STRATEGIES, "syzkaller-2019": Syzkaller2019})
 
 
-def make_strategy(name: str, question: Question) -> Strategy:
-    """Return a fresh search by one of `POLICIES`."""
-    return POLICIES[name](question)
+def make_strategy(name: str, question: Question, priors: Priors) -> Strategy:
+    """Return a fresh search by one of `POLICIES`; `priors` is for those that weigh evidence."""
+    policy = POLICIES[name]
+    return policy(question, priors) if issubclass(policy, BayesStrategy) else policy(question)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -74,6 +74,7 @@ class WorldSpec:
     p_touching: float = 0.0  # P(the culprit touches one)
     prior: float = 0.0  # belief that it does
     hands_prior: bool = True  # that belief is handed to the search, spread over those commits
+    liveness: float = 0.0  # of a world: it is seen of each clean revision whether the reproducer gets to the code that crashes
     reality: Reality | None = None  # releases, no good end, and everything as in real bisections
 
     def __post_init__(self) -> None:
@@ -109,6 +110,9 @@ def world_spec(name: str) -> WorldSpec:
     """
     if name == "syzbot":
         return syzbot_spec()
+    if name == "syzbot-liveness":
+        about = "like syzbot's, where it is seen of every clean revision whether the reproducer got there"
+        return replace(syzbot_spec(), name=name, about=about, liveness=1.0)
     if name not in WORLDS:
         raise InputError(f"study: expected a world of {', '.join(sorted([*WORLDS, 'syzbot']))}, seen {name!r}; choose among them")
     return WORLDS[name]

@@ -51,7 +51,7 @@ def run_trial(world: World, strategy: str, number: int, *, confidence: float, co
         prior=world.prior,
         rng=np.random.default_rng(number),
     )
-    search, laboratory = make_strategy(strategy, question), Laboratory(world)
+    search, laboratory = make_strategy(strategy, question, world.priors), Laboratory(world)
     stage, failed = "original", ("", "")
     if world.first_runs:
         search.tell(laboratory.observe(world.bad, world.first_runs, width=costs.width))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from kbench.evidence import Priors
 from kbench.history import History, Mask
 from kbench.search import Costs, Observation
 
@@ -54,6 +55,8 @@ class World:
     pace: float = 1.0  # builds and runs take so many times the usual
     limit_h: float = 100.0  # a search that spent so many hours, one run after the other, is stopped
     first_runs: int = 0  # of the original commit, told before anything is asked
+    live: Mask | None = None  # where the reproducer gets to the code that crashes, if the laboratory looks; None: it does not
+    priors: Priors = field(default_factory=Priors.default)  # for searches that have any
     prior: NDArray[np.float64] | None = None  # weight of each commit as culprit, handed to the search
 
 
@@ -84,7 +87,9 @@ class Laboratory:
         crashes = _crashes(world, kernel, self._ran[kernel], runs)
         self._ran[kernel] += runs
         self.shown |= commit == world.bad and bool(crashes.keys() & {TITLE, SECOND_TITLE, CHANGED_TITLE})
-        return Observation(commit, passed=runs - crashes.total(), crashes=crashes, signature=signature)
+        clean = runs - crashes.total()
+        reached = bool(world.live[kernel]) if world.live is not None and clean else None
+        return Observation(commit, passed=clean, crashes=crashes, signature=signature, reached=reached)
 
     def hours(self, costs: Costs, *, wide: bool = False) -> float:
         """Hours so far, one run after the other, or those of each experiment `width` at once."""
