@@ -3,7 +3,7 @@
 #   make demo         install, then bisect the lab kernel through papermill and show what came out
 #   make demo-linux   the same with real Linux under User-Mode Linux, sources and compilers installed as well
 #   make test         install, then run the tests, those on real machines included
-#   make test-linux   install, then run the tests that build and boot real Linux
+#   make test-linux   install, then run the tests that build and boot real Linux; test-linux-aarch64 are those left out there
 #   make check        ruff and mypy
 #   make bench        the figures the README claims
 #   make bench-linux  those about Linux
@@ -17,6 +17,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help demo demo-linux test test-linux check bench bench-linux lab pictures clean
+.PHONY: test-linux-um test-linux-qemu test-linux-aarch64
 .PHONY: install install-linux install-test packages packages-browser packages-linux packages-linux-test
 
 help:
@@ -29,8 +30,6 @@ BROWSER := chromium fonts-dejavu-core
 TEST := libc6-dev
 # What a Linux build takes, the guest's shell, and a source to plant bugs in.
 LINUX := flex bison bc libelf-dev libssl-dev libc6-dev perl binutils busybox-static ccache linux-source-6.12
-# Which of the tests about Linux to run; `linux and not qemu` takes half the time, and no kernel for an emulator.
-LINUX_TESTS ?= linux
 # Other compilers and another architecture, for the tests.
 LINUX_TEST := cpio gcc-11 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm
 
@@ -68,8 +67,15 @@ demo-linux: install-linux
 test: install-test
 	@$(BIN)/python -m pytest -m 'not linux'
 
+# In two parts beside each other, each with slots of its own to build in: linking and booting take one core only.
 test-linux: packages-linux-test install-test
-	@$(BIN)/python -m pytest -m '$(LINUX_TESTS)'
+	@$(MAKE) --no-print-directory --jobs=2 test-linux-um test-linux-qemu
+
+test-linux-um: MARKED := linux and not qemu and not aarch64
+test-linux-qemu: MARKED := linux and qemu and not aarch64
+test-linux-aarch64: MARKED := aarch64
+test-linux-um test-linux-qemu test-linux-aarch64: packages-linux-test install-test
+	@set -o pipefail; MAKEFLAGS= $(BIN)/python -m pytest -v --durations=25 --timeout=1800 -m '$(MARKED)' | sed --unbuffered 's/^/$(@:test-linux-%=%): /'
 
 check: install-test
 	@$(BIN)/ruff check .

@@ -11,7 +11,8 @@ function of its own that answers yes, no or not known; they are asked in this or
 3. `functions`: the innermost functions of the stack are not compiled in here, two or more, all of them: no. One alone is no
    sign: a regression brings functions along, and the kernels before it are truly good.
 4. `calls`: in one extra run the guest tells what system calls come to. A call that works on the original kernel always
-   fails here, as calls fail that a kernel does not have: no.
+   fails here, as calls fail that a kernel does not have: no. As checks fail (EINVAL and the like): no, when another call that
+   worked fails or is missing as well; alone it may be the very check whose lack is the bug, and that kernel is good.
 """
 
 from __future__ import annotations
@@ -55,11 +56,13 @@ class Liveness:
 # How a call fails that this kernel, or this config, does not have. Not among them: what chance brings (EAGAIN, EINTR, …).
 LACKING = frozenset(
     {
-        *(errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR),
+        *(errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR),
         *(errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EPFNOSUPPORT, errno.ENOPROTOOPT),
-        *(errno.EPROTOTYPE, errno.EPERM, errno.EACCES, errno.EBADF, errno.ENOTSOCK, errno.ENOEXEC, 524),  # ENOTSUPP
+        *(errno.EPROTOTYPE, 524),  # ENOTSUPP
     }
 )
+# How one fails that lacks a flag or a right, or that a check turns away: the check may be what the regression took out.
+REFUSED = frozenset({errno.EINVAL, errno.EPERM, errno.EACCES, errno.EBADF, errno.ENOTSOCK, errno.ENOEXEC})
 
 # System calls by which a C library finds out what a kernel can do, and goes on without: new ones have one number everywhere,
 # the others one by architecture. Source: include/uapi/asm-generic/unistd.h, arch/x86/entry/syscalls/syscall_64.tbl.
@@ -260,13 +263,15 @@ def calls(kernel: KernelImage, reference: Reference) -> Liveness:
 def calls_failing(now: Mapping[tuple[int, int], int], before: Mapping[tuple[int, int], int], machine: str = "") -> Liveness:
     """Judge by what the calls came to here and on the original kernel, by (number, errno) (pure).
 
-    A call that had worked and now always fails counts, unless it fails by chance, or the C library gets by without it.
+    A call that had worked and now always fails counts, unless it fails by chance, the C library gets by without it, or it is
+    refused and all others go as before.
     """
     tried = LIBRARY_CALLS | LIBRARY_CALLS_OF.get(machine, frozenset())
     worked = {number for (number, error), n in before.items() if error == 0 and n} - tried
-    works = {number for (number, error), n in now.items() if error == 0 and n}
+    lost = worked - {number for (number, error), n in now.items() if error == 0 and n}
+    telling = LACKING | REFUSED if len(lost) > 1 else LACKING
     for (number, error), n in sorted(now.items()):
-        if n and error in LACKING and number in worked - works and not before.get((number, error)):
+        if n and error in telling and number in lost and not before.get((number, error)):
             how = errno.errorcode.get(error, error)
             return Liveness(False, f"system call {number} fails with {how}, on the original commit it works")
     return Liveness(None, "its system calls end as on the original commit")

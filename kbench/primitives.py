@@ -187,7 +187,8 @@ class BisectionReport:
         answer = f"{result.culprit[:12]} {result.culprit_subject}" if result.culprit else f"{result.n_candidates} candidates"
         searched = f"{result.n_commits} commits" + ("" if result.n_kernels is None else f", {result.n_kernels} kernels")
         cost = f"{result.builds} builds, {result.runs} runs, {result.seconds:.0f} s"
-        return f"<{result.outcome}: {answer}; {searched}; {cost}>"
+        proof = f"; {result.proof}, p {result.proof_p:.2g}" if result.proof_p is not None else ""
+        return f"<{result.outcome}: {answer}; {searched}; {cost}{proof}>"
 
     def _repr_html_(self) -> str:
         from kbench.widgets.page import summary_html

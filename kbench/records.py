@@ -147,7 +147,7 @@ class Step:
 
     commit: str  # 40 hex digits
     subject: str  # first line of the commit's message
-    stage: str  # "original", "release v1.0", "head", "merge base", "bisect" or "parent"
+    stage: str  # "original", "release v1.0", "head", "merge base", "bisect", "parent" or "proof culprit"
     verdict: Verdict | None  # None: built only, or still running
     runs: tuple[Run, ...]
     planned_runs: int = 0  # runs asked for; more than len(runs) while it is running
@@ -198,3 +198,5 @@ class BisectionView:
     test_s: float = 0.0
     n_kernels: int | None = None  # different kernels the commits of the range can make, as far as known; None: not told apart
     recipients: tuple[str, ...] = ()  # of a report, by the tree's own get_maintainer.pl
+    proof: str = ""  # runs of the closing proof that show the bug: "parent 0:12, culprit 9:12, reverted 0:12"
+    proof_p: float | None = None  # P(counts so far apart | the culprit shows it as often as the others)

@@ -208,3 +208,19 @@ def test_only_an_emulators_machine_can_be_saved(um_kernel: KernelImage, tmp_path
     target = replace(um_kernel.target, machine=replace(um_kernel.target.machine, snapshot=True))
     with pytest.raises(CaseError, match="snapshot"):
         repro(replace(um_kernel, target=target), tmp_path / "r.c", runs=1)
+
+
+@pytest.mark.linux
+@pytest.mark.qemu
+@pytest.mark.aarch64
+def test_a_machine_of_another_architecture(arm_kernel: KernelImage, tmp_path: Path) -> None:
+    """A clean run and a crash, by the cross compiler and the other emulator."""
+    for name, then in (("clean", ""), ("crash", 'sleep(1); write(open("/dev/kmsg", O_WRONLY), "BUG: made up\\n", 13); pause();')):
+        (tmp_path / f"{name}.c").write_text(
+            "#include <fcntl.h>\n#include <stdio.h>\n#include <unistd.h>\n#include <sys/utsname.h>\n"
+            f"int main(void) {{ struct utsname is; uname(&is); puts(is.machine); fflush(stdout); {then} return 0; }}\n"
+        )
+    clean = repro(arm_kernel, tmp_path / "clean.c", runs=2, consoles=tmp_path / "consoles")
+    assert clean.counts == {Outcome.OK: 2}
+    assert "\naarch64" in (tmp_path / "consoles" / "run-001.txt").read_text()
+    assert repro(arm_kernel, tmp_path / "crash.c", runs=1).titles == {"BUG: made up": 1}

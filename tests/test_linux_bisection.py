@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, log2
 from pathlib import Path
@@ -17,6 +16,7 @@ from kbench.lab import Lab
 from kbench.lab.linux import Shares, create_linux
 from kbench.records import Outcome, Step, Verdict
 from kbench.repository import Repository
+from tests.conftest import linux_base
 
 pytestmark = [pytest.mark.linux, pytest.mark.timeout(1500)]
 COMMITS = 60
@@ -50,16 +50,8 @@ class Found:
         return {stretch["first"], *subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()}
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One repository with all labs as branches, so that they share a worktree and its objects."""
-    folder = tmp_path_factory.mktemp("labs") / "all"
-    subprocess.run(["git", "init", "-q", "--bare", str(folder)], check=True)
-    yield folder
-
-
 def run(
-    shared: Path,
+    folder: Path,
     kind: str,
     seed: int,
     strategy: str,
@@ -69,21 +61,20 @@ def run(
     walk: bool = False,
     **keys: object,
 ) -> Found:
-    """Make a lab, bring its history into the shared repository, and bisect it there."""
-    name = f"{target}-{kind}-{seed}-{silent}"
-    folder = shared.parent / f"{name}-{len(list(shared.parent.iterdir()))}"
-    lab = create_linux(folder, seed=seed, kind=kind, commits=COMMITS, target=target, shares=SHARES, silent=silent)
-    theirs = [f"+main:refs/heads/{name}", "+refs/tags/*:refs/tags/*"]
-    subprocess.run(["git", "-C", str(shared), "fetch", "-q", str(lab.repository), *theirs], check=True)
+    """Make a lab, bring its history into the repository of all tests, so that it builds in their slot, and bisect it there."""
+    lab = create_linux(folder / "lab", seed=seed, kind=kind, commits=COMMITS, target=target, shares=SHARES, silent=silent)
+    shared, name = linux_base().repository, f"{target}-{kind}-{seed}-{silent}"
+    theirs = [f"+main:refs/heads/{name}", *(["+refs/tags/*:refs/tags/*"] if walk else [])]  # labs give the same names to releases
+    subprocess.run(["git", "-C", str(shared), "fetch", "-q", "--no-tags", str(lab.repository), *theirs], check=True)
     ends = {} if walk else {"good": Repository(lab.repository).resolve(lab.tags[0])}
     bisection = Bisection(load_case(lab.case, repository=str(shared), bad=name, strategy=strategy, **ends, **keys))
     return Found(lab, bisection, bisection.run())
 
 
 @pytest.mark.parametrize(("kind", "seed", "strategy"), OTHERS, ids=str)
-def test_planted_culprits_are_found_under_user_mode_linux(shared: Path, kind: str, seed: int, strategy: str) -> None:
+def test_planted_culprits_are_found_under_user_mode_linux(tmp_path: Path, kind: str, seed: int, strategy: str) -> None:
     """With the culprit's kernel unlike its parent's, and with no more builds than the kernels that differ ask for."""
-    found = run(shared, kind, seed, strategy)
+    found = run(tmp_path, kind, seed, strategy)
     assert found.result.culprit == found.lab.culprit
     assert found.result.noop is False
     assert found.result.n_kernels is not None
@@ -94,15 +85,15 @@ def test_planted_culprits_are_found_under_user_mode_linux(shared: Path, kind: st
 
 @pytest.mark.qemu
 @pytest.mark.parametrize(("kind", "seed", "strategy"), ON_QEMU, ids=str)
-def test_planted_culprits_are_found_in_qemu(shared: Path, kind: str, seed: int, strategy: str) -> None:
-    found = run(shared, kind, seed, strategy, target="qemu-x86_64", runs=4)
+def test_planted_culprits_are_found_in_qemu(tmp_path: Path, kind: str, seed: int, strategy: str) -> None:
+    found = run(tmp_path, kind, seed, strategy, target="qemu-x86_64", runs=4)
     assert found.result.culprit == found.lab.culprit
     assert found.result.noop is False
 
 
-def test_a_stretch_that_does_not_build_is_crossed(shared: Path) -> None:
+def test_a_stretch_that_does_not_build_is_crossed(tmp_path: Path) -> None:
     """The error names the compiler's own words and the file to blame."""
-    found = run(shared, *NO_BUILD)
+    found = run(tmp_path, *NO_BUILD)
     failed = [step for step in found.steps if step.failure]
     assert failed
     assert {step.commit for step in failed} <= found.members("no build")
@@ -110,8 +101,8 @@ def test_a_stretch_that_does_not_build_is_crossed(shared: Path) -> None:
     assert found.result.culprit == found.lab.culprit
 
 
-def test_a_stretch_that_does_not_boot_is_crossed(shared: Path) -> None:
-    found = run(shared, *NO_BOOT)
+def test_a_stretch_that_does_not_boot_is_crossed(tmp_path: Path) -> None:
+    found = run(tmp_path, *NO_BOOT)
     failed = [step for step in found.steps if step.counts[Outcome.BOOT_FAILED]]
     assert failed
     assert {step.commit for step in failed} <= found.members("no boot")
@@ -119,9 +110,9 @@ def test_a_stretch_that_does_not_boot_is_crossed(shared: Path) -> None:
     assert found.result.culprit == found.lab.culprit
 
 
-def test_releases_are_walked_back_and_the_report_says_who_to_tell(shared: Path) -> None:
+def test_releases_are_walked_back_and_the_report_says_who_to_tell(tmp_path: Path) -> None:
     """Without a good end; the crash's report has file and line, and get_maintainer.pl's own answer goes with it."""
-    found = run(shared, *WALK, walk=True)
+    found = run(tmp_path, *WALK, walk=True)
     walked = [step for step in found.steps if step.stage.startswith("release ")]
     assert [step.verdict for step in walked] == [*[Verdict.BAD] * (len(walked) - 1), Verdict.GOOD]
     assert len(walked) > 1
@@ -132,12 +123,12 @@ def test_releases_are_walked_back_and_the_report_says_who_to_tell(shared: Path) 
     assert "linux-aio@kvack.org" in bisection_log(found.bisection, seen)
 
 
-def test_a_silent_stretch_is_not_called_good(shared: Path) -> None:
+def test_a_silent_stretch_is_not_called_good(tmp_path: Path) -> None:
     """The reproducer goes silent with the bug inside: runs that did not get there say nothing, and without that they lie."""
-    found = run(shared, *SILENT, silent=True)
+    found = run(tmp_path, *SILENT, silent=True)
     silent = [step for step in found.steps if step.commit in found.members("silent")]
     assert silent
     assert all(step.reached is False and step.verdict is Verdict.SKIP for step in silent), [step.reach for step in silent]
     assert found.result.culprit == found.lab.culprit
-    believed = run(shared, *SILENT, silent=True, liveness=False)
+    believed = run(tmp_path / "believed", *SILENT, silent=True, liveness=False)
     assert believed.result.culprit != believed.lab.culprit

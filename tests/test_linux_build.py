@@ -14,16 +14,17 @@ import pytest
 from kbench.errors import BuildError, MachineLacksError, RevisionError
 from kbench.kernels import Builder, Store
 from kbench.kernels.backports import Backports
+from kbench.kernels.builder import slot_owner
 from kbench.kernels.causes import root_cause
 from kbench.kernels.compiled import linux_files
 from kbench.kernels.configure import Configuration
 from kbench.kernels.linux import decides, make_words, plan
 from kbench.kernels.releases import Backport, compiler_version, fixups, has_tag, release_of, unneeded_checks
 from kbench.kernels.toolchain import Compiler, choose, installed
-from kbench.lab.linux.source import base_repository
 from kbench.records import KernelImage, Target
 from kbench.repository import Repository
 from kbench.targets import TARGETS
+from tests.conftest import linux_base
 from tests.fast_import import Commit, git, make_repository
 
 UM = TARGETS["um"]
@@ -341,7 +342,7 @@ BASE, COMMENT, VARIABLE, MISTAKE = range(4)
 
 @dataclasses.dataclass
 class LinuxSource:
-    """A short history on top of Linux as it was released."""
+    """A short history on top of Linux as it was released; what is built is noted in a store of its own, in everybody's slots."""
 
     repository: Repository
     commits: list[str]
@@ -351,25 +352,29 @@ class LinuxSource:
         with Builder(self.repository, target, config=config, store=store or self.store) as builder:
             return builder.build(self.commits[number])
 
-    @property
-    def tree(self) -> Path:
-        """The worktree of the last build."""
-        return next(self.store.root.glob("slots/*/0/tree"))
+    def configured(self, target: Target, config: str | None, folder: Path) -> Configuration:
+        """The config of the revision that was built last, for a target."""
+        assert target.build.linux
+        with self.store.slot(slot_owner(self.repository, UM)) as slot:
+            prepared = plan(target, target.build.linux, config, (slot.tree / "Makefile").read_text())
+            configuration = Configuration(slot.tree, folder, target.build.linux, prepared)
+            configuration.make(dict(os.environ))
+        return configuration
 
 
 @pytest.fixture(scope="module")
 def linux(tmp_path_factory: pytest.TempPathFactory) -> LinuxSource:
-    folder = tmp_path_factory.mktemp("linux")
-    base = base_repository()
-    git(folder, "clone", "--quiet", "--bare", "--shared", str(base.repository), "repo")
-    repo, commits = folder / "repo", [base.commit]
+    folder, base = tmp_path_factory.mktemp("linux"), linux_base()
+    repo, commits = base.repository, [base.commit]
     for path, change, message in CHANGES:
         (folder / "changed").write_text(change(git(repo, "cat-file", "blob", f"{commits[-1]}:{path}")))
         blob = git(repo, "hash-object", "-w", str(folder / "changed")).strip()
         git(repo, "read-tree", commits[-1])
         git(repo, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
         commits.append(git(repo, "commit-tree", git(repo, "write-tree").strip(), "-p", commits[-1], "-m", message).strip())
-    git(repo, "update-ref", "refs/heads/top", commits[-1])
+    git(repo, "update-ref", "refs/heads/changes", commits[-1])
+    (folder / "store").mkdir()
+    (folder / "store" / "slots").symlink_to(Store().root / "slots")
     return LinuxSource(Repository(repo), commits, Store(folder / "store"))
 
 
@@ -421,7 +426,7 @@ def test_change_is_another_kernel_and_the_way_back_costs_nothing(linux: LinuxSou
 @pytest.mark.linux
 @pytest.mark.parametrize("name", ["um", "qemu-x86_64", "qemu-aarch64"])
 def test_every_option_of_a_base_is_as_asked(linux: LinuxSource, kernel: KernelImage, tmp_path: Path, name: str) -> None:
-    configuration = configured(linux, TARGETS[name], None, tmp_path)
+    configuration = linux.configured(TARGETS[name], None, tmp_path)
     assert configuration.notes() == ()
 
 
@@ -430,7 +435,7 @@ def test_dropped_options_are_told_with_the_reason(linux: LinuxSource, kernel: Ke
     fragment = (
         "CONFIG_IP_SCTP=y\nCONFIG_KBENCH_NONSENSE=y\nCONFIG_EXT4_FS=y\nCONFIG_CRC32=n\nCONFIG_ZLIB_INFLATE=y\nCONFIG_UML=n\n"
     )
-    notes = "\n".join(configured(linux, UM, fragment, tmp_path).notes())
+    notes = "\n".join(linux.configured(UM, fragment, tmp_path).notes())
     for expected in (
         "IP_SCTP=y was asked for and is n: it depends on INET",
         "KBENCH_NONSENSE=y was asked for, this tree has no such option",
@@ -440,6 +445,14 @@ def test_dropped_options_are_told_with_the_reason(linux: LinuxSource, kernel: Ke
     ):
         assert f"config: {expected}" in notes
     assert notes.count("\n") == 4, "and nothing else"
+
+
+@pytest.mark.linux
+def test_so_are_those_of_a_whole_config(linux: LinuxSource, kernel: KernelImage, tmp_path: Path) -> None:
+    """What olddefconfig takes away."""
+    assert kernel.config is not None
+    whole = kernel.config.read_text() + "CONFIG_IP_SCTP=y\n"
+    assert linux.configured(UM, whole, tmp_path).notes() == ("config: IP_SCTP=y was asked for and is n: it depends on INET",)
 
 
 @pytest.mark.linux
@@ -453,12 +466,3 @@ def test_compiler_the_case_names(linux: LinuxSource, elsewhere: Store, name: str
     program = target.build.linux.cross + (compiler or "gcc") if target.build.linux else ""
     assert built.compiler.startswith(f"{program} ")
     assert f"GCC: {built.compiler.removeprefix(program).strip()}".encode() in built.path.read_bytes()
-
-
-def configured(linux: LinuxSource, target: Target, config: str | None, folder: Path) -> Configuration:
-    """The config of the last revision that was built, for a target."""
-    assert target.build.linux
-    prepared = plan(target, target.build.linux, config, (linux.tree / "Makefile").read_text())
-    configuration = Configuration(linux.tree, folder, target.build.linux, prepared)
-    configuration.make(dict(os.environ))
-    return configuration

@@ -33,6 +33,7 @@ int main(void)
     unsigned long context = 0;
     int ends[2];
     syscall(SYS_io_setup, 4, &context);
+    syscall(SYS_mq_open, "queue", 0102, 0600, 0);
     pipe(ends);
     return write(ends[1], "x", 1) != 1;
 }
@@ -101,6 +102,8 @@ ENOSYS, EINVAL, EAGAIN = errno.ENOSYS, errno.EINVAL, errno.EAGAIN
         ({(206, EAGAIN): 9}, {(206, 0): 9}, None),  # by chance
         ({(206, EINVAL): 9}, {(206, 0): 1, (206, EINVAL): 8}, None),  # as it did there
         ({(206, ENOSYS): 1}, {(206, ENOSYS): 1}, None),
+        ({(431, EINVAL): 1, (3, 0): 1}, {(431, 0): 1, (3, 0): 1}, None),  # the check that the regression took out
+        ({(430, EINVAL): 1, (3, 0): 1}, {(430, 0): 1, (431, 0): 1, (3, 0): 1}, False),  # it gave up there
         ({}, {(206, 0): 1}, None),
         ({(435, ENOSYS): 1}, {(435, 0): 1}, None),  # clone3: the C library takes clone
         ({(334, ENOSYS): 1}, {(334, 0): 1}, None),  # rseq, on this architecture
@@ -183,16 +186,23 @@ def test_reached_on_qemu(reproducer: Path) -> None:
 
 
 @pytest.mark.linux
+@pytest.mark.qemu
+@pytest.mark.aarch64
+def test_reached_on_another_architecture(reproducer: Path) -> None:
+    look_at_pipes(base_kernel("qemu-aarch64"), reproducer)
+
+
+@pytest.mark.linux
 def test_an_option_that_is_off_is_no_good_kernel(reproducer: Path, tmp_path: Path) -> None:
     """By what the reproducer says it needs, by the functions that are gone, and by the call that fails."""
-    original, kernel = base_kernel("um"), base_kernel("um", "CONFIG_AIO=n\n")
+    original, kernel = base_kernel("um"), base_kernel("um", "CONFIG_POSIX_MQUEUE=n\n")  # few files look at it
     declared = tmp_path / "declared.c"
-    declared.write_text("// needs: CONFIG_AIO\n" + REPRODUCER)
-    report = crashed_in("free_ioctx_reqs", "free_ioctx_users")
-    assert probe(kernel, Reference(original, report, declared)) == Liveness(False, "needs CONFIG_AIO, off here")
+    declared.write_text("// needs: CONFIG_POSIX_MQUEUE\n" + REPRODUCER)
+    report = crashed_in("mqueue_poll_file", "mqueue_flush_file")
+    assert probe(kernel, Reference(original, report, declared)) == Liveness(False, "needs CONFIG_POSIX_MQUEUE, off here")
     silent = Reference(original, report, reproducer)
-    assert probe(kernel, silent) == Liveness(False, "this kernel has no free_ioctx_reqs, free_ioctx_users")
-    assert liveness.calls(kernel, silent) == Liveness(False, "system call 206 fails with ENOSYS, on the original commit it works")
+    assert probe(kernel, silent) == Liveness(False, "this kernel has no mqueue_poll_file, mqueue_flush_file")
+    assert liveness.calls(kernel, silent) == Liveness(False, "system call 240 fails with ENOSYS, on the original commit it works")
     assert liveness.calls(original, silent).reached is None
     lost = replace(kernel, path=tmp_path / "nosuch", symbols=kernel.symbols)
     assert liveness.calls(lost, silent).reached is None

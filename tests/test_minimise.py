@@ -13,12 +13,12 @@ import pytest
 
 from kbench.errors import BuildError, CaseError, InputError, KbenchError
 from kbench.kernels.fragments import is_whole, render, settings
-from kbench.lab.linux.source import base_repository
 from kbench.minimise import MinimisedConfig, Setting, minimise
 from kbench.minimise.options import config_of, differences, instrumentation
 from kbench.records import KernelImage, Outcome, Run, Verdict
 from kbench.search.ddmin import Keep
 from kbench.targets import TARGETS
+from tests.conftest import linux_base
 from tests.fast_import import Commit, make_repository
 
 TITLE = "KASAN: slab-use-after-free Read in frob"
@@ -242,7 +242,7 @@ MORE = ["CROSS_MEMORY_ATTACH", "KCMP", "IKCONFIG", "IKCONFIG_PROC", "CRC7", "CRC
 @pytest.mark.linux
 def test_one_option_of_user_mode_linux(tmp_path: Path) -> None:
     """Of all that a config has more than the base, only the option of the system call that crashes is left."""
-    linux = base_repository()
+    linux = linux_base()
     (tmp_path / "repro.c").write_text(READS_ITSELF)
     (tmp_path / "more.config").write_text(render(dict.fromkeys(MORE, "y")))
     (tmp_path / "case.toml").write_text(

@@ -206,7 +206,7 @@ class Answers:
 
     def _twin(self, asked: Asked, signature: str) -> Step | None:
         """Return the step that has tested this very kernel as another commit, if its runs said something and are lent."""
-        if not self._lend:
+        if not self._lend or asked.stage.startswith("proof "):  # runs in turns are each kernel's own
             return None
         for step in self.steps[:-1]:
             same = step.signature == signature and step.commit != asked.commit and step.same_as is None

@@ -23,6 +23,7 @@ from kbench.targets import REPRODUCER_CHECKS
 
 _Seconds = Annotated[float, msgspec.Meta(gt=0)]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+_Count0 = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 _Words = str | list[str]
 #: A reproducer or config larger than this is no such thing.
 MAX_INPUT_BYTES = 1 << 20
@@ -78,6 +79,7 @@ class Case:
     strategy: str = "bayes"
     confidence: Annotated[float, msgspec.Meta(gt=0.5, lt=1)] = 0.95
     runs: _Count | None = None  # runs a revision; the strategy's own number by default
+    proof: _Count0 | None = None  # runs of culprit, parent and reverted culprit at the end; 0: none, but for "bayes" the default
     max_builds: _Count | None = None  # budgets: the bisection stops and says so when one is spent
     max_runs: _Count | None = None
     max_seconds: _Seconds | None = None

@@ -1,7 +1,7 @@
-"""What is done with a culprit: real builds of it and its parents, and the result. Read `Closing.confirm` first.
+"""What is done with a culprit: real builds of it and its parents, the closing proof, the result. Read `Closing.confirm` first.
 
 Folding commits into kernels rests on what the builds so far have told. Here that is checked where it decides: the parent of
-a culprit must be the kernel that was tested in its place.
+a culprit must be the kernel that was tested in its place. What the runs in turns come to is said in `kbench.bisection.proof`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from kbench.bisection.answers import Answers
 from kbench.bisection.ask import KernelSearch
 from kbench.bisection.plan import Plan
+from kbench.bisection.proof import Proof, shown_where_it_is
 from kbench.bisection.result import BisectionResult, shown_by
 from kbench.errors import RevisionError
-from kbench.records import Verdict
+from kbench.flakiness.proof import Role
+from kbench.records import Step, Verdict
 from kbench.repository import Repository
+from kbench.search import SearchResult
 
 #: A search names so many candidates in a result; the rest is in `search.result`.
 MAX_CANDIDATES = 100
@@ -28,9 +31,15 @@ class Closing:
     plan, repository, search, answers
         Of the bisection.
     build : callable
-        Builds a commit (hash), if that was not done yet, as a step of stage "parent".
+        Builds a culprit or a parent (hash), if that was not done yet, as a step of stage "parent".
     test : callable
         Builds and runs a commit (position) as such a step, and tells the search.
+    prove : callable
+        Builds a commit (hash), runs it so often as a step of a stage, and tells the search if it is in the history.
+    revert : callable
+        Returns the newer end with a commit (hash) undone, as a commit; None where that does not work.
+    ended : callable
+        Whether a budget of the case is spent.
     """
 
     def __init__(
@@ -42,9 +51,13 @@ class Closing:
         *,
         build: Callable[[str], None],
         test: Callable[[int], None],
+        prove: Callable[[str, int, str], Step],
+        revert: Callable[[str], str | None],
+        ended: Callable[[], bool],
     ) -> None:
         self._plan, self._repository, self._search, self._answers = plan, repository, search, answers
-        self._build, self._test = build, test
+        self._build, self._test, self._prove, self._revert, self._ended = build, test, prove, revert, ended
+        self._proofs: dict[str, Proof] = {}  # by culprit
         self.parent: str | None = None  # the culprit's first parent, once there is a culprit that has one
         self.noop: bool | None = None  # culprit and its only parent are one kernel; None: not compared
         self.lost = ""  # the commit whose runs could not be carried out, if that ended the bisection
@@ -66,10 +79,72 @@ class Closing:
         except RevisionError:
             return True  # a root commit, or the end of a shallow clone
         self._build(self.parent)
+        self._build(name)  # a search may name what follows from other commits
         mine, its = self._signature(name), self._signature(self.parent)
         merge = len(self._repository.parents(name)) > 1  # it may well be the kernel of one of them
         self.noop = None if mine is None or its is None else mine == its and not merge
+        if self._plan.proof != 0 and self._search.result.culprit == culprit:
+            self._run_in_turns(culprit, self.parent)
         return self._search.result.culprit == culprit
+
+    def _run_in_turns(self, position: int, parent: str) -> None:
+        """Carry out the closing proof of a culprit, until it is done or the culprit does not stand."""
+        culprit = self._plan.hash(position)
+        proof = self._proofs.get(culprit)
+        if proof is None:
+            titles, seen = shown_where_it_is(self._answers.steps, culprit)
+            proof = Proof(seen, titles, runs=self._plan.proof, kind=self._plan.case.kind)
+            self._proofs[culprit] = proof
+        proof.notes = list(self._unprovable(culprit, parent))
+        kernels: dict[Role, str] = {} if proof.notes else {"parent": parent, "culprit": culprit}
+        if kernels and (reverted := self._reverted(proof, culprit)):
+            kernels["reverted"] = reverted
+        while kernels and not proof.done:
+            for role, commit in list(kernels.items()):
+                if self._ended():
+                    proof.notes.append("cut short, a budget is spent")
+                    return
+                if not (runs := proof.ask(role)):
+                    continue
+                step = self._prove(commit, runs, f"proof {role}")
+                proof.tell(role, runs, step.runs)
+                if step.position is None:  # nobody else says what it is
+                    self._answers.change(verdict=proof.verdict(step.runs))
+                if role == "parent":
+                    proof.parent_told = step.position is not None
+                if self._search.result.culprit != position:
+                    self.reopened.append(f"the closing proof spoke against {culprit[:12]}: {proof}")
+                    return
+                if not proof.counts(role)[1]:
+                    proof.notes.append(f"no run of {role} tells anything{f', {step.failure}' if step.failure else ''}")
+                    if role != "reverted":
+                        return
+                    del kernels[role]
+
+    def _unprovable(self, culprit: str, parent: str) -> Iterator[str]:
+        """Yield why runs in turns can show nothing, if that is so."""
+        signatures = [self._signature(commit) for commit in (culprit, parent)]
+        for role, signature in zip(("culprit", "parent"), signatures):
+            if signature is None:
+                yield f"none, {role} does not build"
+        if signatures[0] == signatures[1] is not None:
+            yield "none, culprit and parent are one kernel"
+
+    def _reverted(self, proof: Proof, culprit: str) -> str | None:
+        """Return the newer end with the culprit undone; None where that does not work, and for a fix: nothing is to be undone."""
+        if self._plan.fix:
+            return None
+        if culprit == self._plan.hash(self._plan.bad):
+            proof.notes.append("the culprit is the newer end: reverted, it is its parent")
+            return None
+        why = "the culprit does not revert cleanly on top of the newer end"
+        try:
+            reverted = self._revert(culprit)
+        except RevisionError as error:
+            reverted, why = None, f"the culprit was not reverted: {error}"
+        if reverted is None:
+            proof.notes.append(why)
+        return reverted
 
     def _check_fold(self, commit: int) -> None:
         """Compare a commit with the one tested in its place; set them apart when they are two kernels after all.
@@ -107,12 +182,15 @@ class Closing:
         end = None if error else self._end(outcome)
         shown = None if plan.fix and culprit else end or culprit
         told = [step for step in reversed(answers.steps) if step.commit == shown and step.stage != "merge base"]
+        proof = self._proofs.get(culprit) if culprit else None
+        confidence = proof.weighed(found.confidence) if proof else found.confidence
+        proved = proof.summary if proof else None
         return BisectionResult(
             outcome=outcome,
             culprit=culprit,
             culprit_subject=self._repository.subject(culprit) if culprit else "",
-            confidence=found.confidence if culprit else None,
-            candidates=tuple((plan.hash(commit), float(p)) for commit, p in found.candidates[:MAX_CANDIDATES]),
+            confidence=confidence if culprit else None,
+            candidates=tuple(self._candidates(found, confidence)),
             n_candidates=len(found.candidates),
             n_commits=self._search.n_commits,
             n_kernels=self._search.n_kernels,
@@ -124,16 +202,26 @@ class Closing:
             build_s=sum(step.build_s for step in answers.steps),
             test_s=sum(step.test_s for step in answers.steps),
             recipients=answers.recipients,
-            notes=tuple(dict.fromkeys(self._notes())),
+            notes=tuple(dict.fromkeys([*self._notes(), *(proof.doubts() if proof else ())])),
             culprit_release=self._repository.release_at(culprit, plan.case.tags) if culprit else "",
             crash=next(filter(None, map(shown_by, told)), ""),
             end=end,
             error=error,
+            proof=str(proof or ""),
+            proof_p=proved.p_value if proved else None,
         )
+
+    def _candidates(self, found: SearchResult, confidence: float) -> Iterator[tuple[str, float]]:
+        """Yield candidates with their probabilities; what the closing proof took from the others the culprit has."""
+        others = (1 - confidence) / (1 - found.confidence) if found.confidence < 1 else 1.0
+        own = confidence / found.confidence if found.confidence else 1.0
+        for commit, p in found.candidates[:MAX_CANDIDATES]:
+            share = 1.0 if found.culprit is None else own if commit == found.culprit else others
+            yield self._plan.hash(commit), float(p * share)
 
     def _end(self, outcome: str) -> str | None:
         """Return the end that left nothing to search."""
-        tested = [step for step in self._answers.steps if step.stage != "parent"]
+        tested = [step for step in self._answers.steps if step.stage != "parent" and not step.stage.startswith("proof ")]
         if outcome == "older than range":
             releases = [step for step in tested if step.stage.startswith("release ") and step.position is not None]
             return min(releases, key=lambda step: step.position or 0).commit if releases else None

@@ -96,7 +96,17 @@ class Bisection:
         self._record = Record(None, iter(()))
         self._minimise = minimise
         self._assumed: set[int] = set()  # noted as steps
-        self._closing = Closing(self.plan, self.repository, self.search, self.answers, build=self._build, test=self._test_parent)
+        self._closing = Closing(
+            self.plan,
+            self.repository,
+            self.search,
+            self.answers,
+            build=self._build,
+            test=self._test_parent,
+            prove=self._prove,
+            revert=self._revert,
+            ended=self._ended,
+        )
 
     @property
     def steps(self) -> list[Step]:
@@ -258,6 +268,20 @@ class Bisection:
         """Build and run a parent of the culprit, and tell the search."""
         runs = self.case.runs or self.search.runs(commit)
         self._tell(self.answers.answer(self._asked(self.plan.hash(commit), runs, "parent", commit), self._record))
+
+    def _prove(self, name: str, runs: int, stage: str) -> Step:
+        """Build and run a commit for the closing proof, and tell the search if it knows it; return the step."""
+        step = self.answers.answer(self._asked(name, runs, stage, self._positions.get(name)), self._record)
+        if step.position is not None:
+            self._tell(step)
+        return self.steps[-1]
+
+    def _revert(self, commit: str) -> str | None:
+        """Return the newer end with a commit undone; while a journal is only read nothing is written to the repository."""
+        found = self.repository.reverted(commit, self.plan.hash(self.plan.bad), keep=self._record.journal is not None)
+        if found is not None:
+            self._subjects[found] = f'Revert "{self._subjects[commit]}"'
+        return found
 
     def _read_changes(self, within: Mask) -> Relevance:
         """Read what the commits of a range changed."""

@@ -64,6 +64,11 @@ class Plan:
         return self.case.strategy != "syzkaller" if wanted is None else wanted
 
     @property
+    def proof(self) -> int | None:
+        """Runs of each kernel of the closing proof; 0: none. None: what the rate asks for, the default of "bayes"."""
+        return 0 if self.case.proof is None and self.case.strategy != "bayes" else self.case.proof
+
+    @property
     def ends(self) -> list[tuple[int, str]]:
         """The given ends as (commit, stage), in the order they are checked."""
         if self.fix:
@@ -114,6 +119,7 @@ class Plan:
             "relevance": self.relevance,
             "liveness": self.liveness,
             "lend": self.lend,
+            "proof": self.proof,
         }
 
     def key(self) -> str:

@@ -36,6 +36,8 @@ def view(bisection: Bisection) -> BisectionView:
         noop=result.noop,
         crash_report=crash_report(bisection),
         recipients=result.recipients,
+        proof=result.proof,
+        proof_p=result.proof_p,
     )
 
 

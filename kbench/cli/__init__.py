@@ -15,6 +15,7 @@ from kbench.cli.bisections import bisect, replay, report
 from kbench.cli.kernels import boot, build, minimise, repro
 from kbench.cli.lab import lab
 from kbench.cli.output import json_option, print_json, print_table
+from kbench.cli.preflight import preflight
 from kbench.cli.study import study
 from kbench.errors import KbenchError
 
@@ -40,7 +41,7 @@ def doctor(*, as_json: bool) -> int:
     return 0 if all(check.ok for check in checks if check.needed) else 3
 
 
-for command in (lab, build, boot, repro, minimise, bisect, report, replay, study):
+for command in (lab, build, boot, repro, minimise, preflight, bisect, report, replay, study):
     cli.add_command(command)
 
 

@@ -80,6 +80,7 @@ DISPATCHERS = names(
     r"""
     do_syscall_ do_syscall\b do_fast_syscall __do_fast_syscall entry_ el0_svc __invoke_syscall invoke_syscall
     ret_fast_syscall __sys_trace do_int80 do_softirq_own ia32_sysenter sysenter_dispatch tracesys system_call
+    handle_syscall\b userspace\b fork_handler\b new_thread_handler\b
     syscall_ x64_sys_call ia32_sys_call __do_softirq handle_softirqs net_rx_action process_one_work
     process_scheduled_works worker_thread task_work_run exit_to_user ret_from_fork ret_to_user smpboot_thread
     kthread\b vfs_ioctl do_vfs_ioctl blkdev_ioctl compat_blkdev_ioctl do_iter_write do_iter_readv vfs_iter

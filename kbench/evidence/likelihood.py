@@ -41,6 +41,8 @@ class Evidence:
         The revisions, by index.
     with_bug, without : array of shape (T, Z)
         Log P(runs | the bug is there, world), and without it.
+    silent : mask of shape (T, Z)
+        Where the bug is silent on the revision in a world: more runs would tell nothing.
     log_weights : array of shape (Z,)
         Log P(world) before the runs.
     n_rates : int
@@ -50,6 +52,7 @@ class Evidence:
     commits: NDArray[np.int64]
     with_bug: FloatArray
     without: FloatArray
+    silent: NDArray[np.bool_]
     log_weights: FloatArray
     n_rates: int
 
@@ -99,6 +102,7 @@ def weigh(
         np.array([one.commit for one in seen], dtype=np.int64),
         np.stack(with_bug, axis=1).reshape(shape),
         np.stack(without, axis=1).reshape(shape),
+        np.tile(np.repeat(silent.T, len(points), axis=1), len(weights)),
         np.stack(weights).reshape(-1),
         len(points),
     )

@@ -37,14 +37,18 @@ class Interleaved:
         counts = {"parent": self.parent, "culprit": self.culprit, "reverted": self.reverted}
         return ", ".join(f"{role} {seen[0]}:{seen[1]}" for role, seen in counts.items() if seen)
 
-    def sentence(self, *, alpha: float = 0.05) -> str:
-        """The line, its p-value, and what speaks against it, if anything does."""
+    def doubts(self, *, alpha: float = 0.05) -> tuple[str, ...]:
+        """What speaks against it."""
         doubts = []
         if self.p_time < alpha:
             doubts.append(f"results depend on time, p {self.p_time:.2g}")
         if self.p_others is not None and self.p_others < alpha:
             doubts.append(f"parent and reverted differ, p {self.p_others:.2g}")
-        return "; ".join([f"{self}, p {self.p_value:.2g}", *doubts])
+        return tuple(doubts)
+
+    def sentence(self, *, alpha: float = 0.05) -> str:
+        """The line, its p-value, and what speaks against it, if anything does."""
+        return "; ".join([f"{self}, p {self.p_value:.2g}", *self.doubts(alpha=alpha)])
 
 
 def interleaved(runs: Iterable[tuple[Role, bool]], *, kind: Kind = "cause") -> Interleaved:

@@ -129,7 +129,7 @@ class Builder:
 
     def _compile(self, commit: str, prepared: linux.Plan | None, picks: list[Backport]) -> dict[str, Any]:
         if self._place is None:
-            slot = self._held.enter_context(self._store.slot(f"revisions of {self._repository.path.resolve()}"))
+            slot = self._held.enter_context(self._store.slot(slot_owner(self._repository, self._target)))
             self._place = slot, self._held.enter_context(self._repository.worktree(slot.tree, keep=True))
         slot, worktree = self._place
         with storage("build", slot.path):
@@ -138,6 +138,12 @@ class Builder:
         return compile_tree(
             slot.tree, slot, self._target, config=self._config, store=self._store, jobs=self._jobs, plan=prepared, notes=notes
         )
+
+
+def slot_owner(repository: Repository, target: Target) -> str:
+    """Return what the build slots of a repository are known by: one architecture's objects do not make room for another's."""
+    arch = f" for {target.build.linux.arch}" if target.build.linux else ""
+    return f"revisions of {repository.path.resolve()}{arch}"
 
 
 def image_of(store: Store, target: Target, entry: Mapping[str, Any], *, commit: str | None, cached: bool) -> KernelImage:

@@ -124,7 +124,6 @@ def environment(source_tree: Path, build_dir: Path) -> dict[str, str]:
         "CCACHE_DIR": os.environ.get("CCACHE_DIR") or os.fspath(cache_dir().absolute() / "ccache"),
         "CCACHE_BASEDIR": os.path.commonpath([tree, objects]),
         "CCACHE_NOHASHDIR": "1",
-        "CCACHE_DEPEND": "1",  # no preprocessing first: a miss then costs next to nothing over the compiler alone
         "CCACHE_SLOPPINESS": "include_file_ctime,include_file_mtime",
     }
 

@@ -2,7 +2,7 @@
 
     ROOT/builds/KEY.json     what a build came to: its files and figures, or why it failed
     ROOT/objects/SHA256      images and symbol files, read-only, shared by all builds that made the same bytes
-    ROOT/slots/REPO/N/       where builds happen: a worktree and its objects, locked while in use
+    ROOT/slots/OWNER/N/      where builds happen: a worktree and its objects, locked while in use
 
 KEY is a hash over everything that decides a build: the tree, the commands, the config, the compiler. Any number of
 processes may use one store: files appear whole (written aside, then renamed) and are never changed.
@@ -132,7 +132,7 @@ class Store:
 
     @contextlib.contextmanager
     def slot(self, owner: str) -> Iterator[Slot]:
-        """Hold a free build slot of an owner (a repository); slots used before come first, so builds stay incremental."""
+        """Hold a free build slot of an owner; slots used before come first, so builds stay incremental."""
         name = hashlib.sha256(owner.encode()).hexdigest()[:16]
         for number in range(MAX_SLOTS):
             path = self.root / "slots" / name / str(number)

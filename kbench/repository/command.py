@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from kbench.errors import InputError, MachineLacksError, RevisionError, StorageError
@@ -89,22 +90,27 @@ class GitCommand:
         self._config |= self._without_filters()
 
     def attempt(
-        self, *arguments: str, stdin: bytes | None = None, cwd: Path | None = None, **config: str
+        self,
+        *arguments: str,
+        stdin: bytes | None = None,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, bytes, str]:
         """Run git and return its exit status, output and messages."""
         import git
 
         options = [word for name, value in self._config.items() for word in ("-c", f"{name}={value}")]
         unset = [word for name in NOT_INHERITED if name in os.environ for word in ("-u", name)]
-        argv = [*(["env", *unset] if unset else []), "git", *options, *arguments]
-        environment = ENVIRONMENT | {"GIT_CEILING_DIRECTORIES": str((cwd or self.path).resolve().parent)}
+        own = [*unset, *(f"{name}={value}" for name, value in environment.items())]
+        argv = [*(["env", *own] if own else []), "git", *options, *arguments]
+        everywhere = ENVIRONMENT | {"GIT_CEILING_DIRECTORIES": str((cwd or self.path).resolve().parent)}
         try:
             with tempfile.TemporaryFile() as given:
                 given.write(stdin or b"")
                 given.seek(0)
                 status, stdout, stderr = git.Git(str(cwd or self.path)).execute(
                     argv, istream=given, with_extended_output=True, with_exceptions=False, stdout_as_string=False,
-                    strip_newline_in_stdout=False, env=environment,
+                    strip_newline_in_stdout=False, env=everywhere,
                 )  # fmt: skip
         except git.GitCommandNotFound as err:
             raise MachineLacksError(
@@ -113,9 +119,15 @@ class GitCommand:
         messages = stderr if isinstance(stderr, str) else stderr.decode("utf-8", "replace")
         return int(status), bytes(stdout), messages
 
-    def run(self, *arguments: str, stdin: bytes | None = None, cwd: Path | None = None) -> bytes:
+    def run(
+        self,
+        *arguments: str,
+        stdin: bytes | None = None,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> bytes:
         """Run git and return its output; RevisionError, or StorageError, when it fails."""
-        status, stdout, stderr = self.attempt(*arguments, stdin=stdin, cwd=cwd)
+        status, stdout, stderr = self.attempt(*arguments, stdin=stdin, cwd=cwd, environment=environment)
         if status:
             raise self._failure(arguments, status, stderr)
         return stdout
@@ -155,11 +167,12 @@ class GitCommand:
         return {"safe.directory": fits} if fits else {}
 
     def _without_filters(self) -> dict[str, str]:
-        # Content filters the repository itself has configured, switched off.
-        _, names, _ = self.attempt(
-            "config", "--name-only", "--null", "--get-regexp", r"^filter\..*\.(clean|smudge|process|required)$"
-        )
+        # Content filters the repository itself has configured, switched off; a merge driver leaves a conflict.
+        named = r"^(filter\..*\.(clean|smudge|process|required)|merge\..*\.driver)$"
+        _, names, _ = self.attempt("config", "--name-only", "--null", "--get-regexp", named)
         switched = {
-            name: "false" if name.endswith(".required") else "" for name in names.decode("utf-8", "replace").split("\0") if name
+            name: "false" if name.endswith((".required", ".driver")) else ""
+            for name in names.decode("utf-8", "replace").split("\0")
+            if name
         }
         return {name: value for name, value in switched.items() if "=" not in name}

@@ -40,14 +40,16 @@ def pick_release_tags(names: Sequence[str]) -> list[str]:
     """Thin out release tags (newest first) as syzkaller does, so that a walk back takes fewer tests.
 
     Of the patch releases in front the two newest, and the middle one when there are more than five; of the releases the
-    first three, then every second, from the twelfth on every third, and always the oldest. Tags of another form count as
-    releases.
+    first three, then every second, from the twelfth on every third, and always the oldest; of patch releases alone the oldest
+    too, or nothing would be left to be good. Tags of another form count as releases.
     """
     n_patches = 0
     while n_patches < len(names) and (tag := parse_release_tag(names[n_patches])) and tag.patch >= 0:
         n_patches += 1
     patches, releases = names[:n_patches], names[n_patches:]
     picked = [*patches[:2], *([patches[len(patches) // 2]] if len(patches) > 5 else [])]
+    if not releases and patches and patches[-1] not in picked:
+        picked.append(patches[-1])
     for index, name in enumerate(releases):
         step = 1 if index < 3 else 2 if index < 11 else 3
         if index % step == 0 or index == len(releases) - 1:

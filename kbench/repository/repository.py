@@ -1,7 +1,8 @@
 """Git: revisions, the history between two ends, release tags, worktrees. Read `Repository` first.
 
-Reads and never writes, except for worktrees at paths of ours, which git lists while they are used. The user's checkout,
-branches and HEAD are not touched. Text of commits is untrusted: control characters and broken UTF-8 come back as U+FFFD.
+Reads and never writes, except for worktrees at paths of ours, which git lists while they are used, and for commits with
+another one undone, which no ref names. The user's checkout, branches and HEAD are not touched. Text of commits is untrusted:
+control characters and broken UTF-8 come back as U+FFFD.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from kbench.relevance import CommitChange
 from kbench.repository.changes import ARGUMENTS, parse_changes
 from kbench.repository.command import GitCommand
 from kbench.repository.releases import parse_release_tag, sort_release_tags
+from kbench.repository.revert import revert
 from kbench.repository.worktree import Worktree
 
 _CONTROL = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
@@ -165,6 +167,19 @@ class Repository:
     def parents(self, commit: str) -> tuple[str, ...]:
         """Parents of a commit, first parent first; those a shallow clone lacks are left out."""
         return tuple(self._git.text("rev-list", "--parents", "--max-count=1", self.resolve(commit), "--").split()[1:])
+
+    def reverted(self, commit: str, on: str, *, keep: bool = True) -> str | None:
+        """Return `on` with the change of a commit undone, as a commit that no ref names and whose hash is always the same.
+
+        None for a merge and a root, and where it conflicts or changes nothing. Without `keep` nothing is written: the hash is
+        what the commit would have. RevisionError with a git older than 2.38.
+        """
+        name, newer = self.resolve(commit), self.resolve(on)
+        parents = self.parents(name)
+        if len(parents) != 1:
+            return None
+        time = int(self._git.text("show", "-s", "--format=%ct", *_TEXT_OPTIONS, newer, "--"))
+        return revert(self._git, name, newer, parent=parents[0], subject=self.subject(name), time=time, keep=keep)
 
     def tree(self, commit: str) -> str:
         """Hash of a commit's tree: equal trees are equal sources."""

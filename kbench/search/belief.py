@@ -40,7 +40,9 @@ class Belief:
     tested : array of shape (T,)
         Tested revisions that said something, by index in the history.
     tested_rates : array of shape (T, J)
-        P(the tested revision has the bug, and rate).
+        P(the tested revision has the bug and is not silent, and rate).
+    tested_silent : array of shape (T,)
+        P(the tested revision has the bug and is silent).
     """
 
     shows: FloatArray
@@ -51,11 +53,13 @@ class Belief:
     rates: FloatArray
     tested: NDArray[np.int64]
     tested_rates: FloatArray
+    tested_silent: FloatArray
 
     @property
     def buggy(self) -> dict[int, float]:
         """P(bug) of each tested revision."""
-        return dict(zip(self.tested.tolist(), self.tested_rates.sum(axis=1).tolist(), strict=True))
+        p_bug = self.tested_rates.sum(axis=1) + self.tested_silent
+        return dict(zip(self.tested.tolist(), p_bug.tolist(), strict=True))
 
 
 class Range:
@@ -147,7 +151,7 @@ class Range:
             weights[:-2][inside.any(axis=0) & ~inside.all(axis=0)] *= P_SAME_KERNEL_DIFFERS
         rows = np.concatenate((has_bug, np.ones((len(tested), 1), np.bool_), np.zeros((len(tested), 1), np.bool_)), axis=1)
         p = _posterior(weights, rows, evidence)
-        of_class = p.sum(axis=1)
+        of_class, buggy = p.sum(axis=1), rows[:, :-1] @ p[:-1]
         p_rates = p[:-1].reshape(len(first) + 1, -1, evidence.n_rates).sum(axis=1)
         per_weight = (of_class[:-2] / np.maximum(own + silent, 1e-300))[labels]
         return Belief(
@@ -158,7 +162,10 @@ class Range:
             classes=labels,
             rates=p_rates / np.maximum(p_rates.sum(axis=1, keepdims=True), 1e-300),
             tested=evidence.commits,
-            tested_rates=rows[:, :-1] @ p_rates,
+            tested_rates=(buggy * ~evidence.silent)
+            .reshape(len(tested), p.shape[1] // evidence.n_rates, evidence.n_rates)
+            .sum(axis=1),
+            tested_silent=(buggy * evidence.silent).sum(axis=1),
         )
 
     def _beside(self, told: Mapping[int, Observation], live: frozenset[int]) -> tuple[float, float]:

@@ -113,14 +113,14 @@ class Chooser:
         ends = np.tile(whole if fix else everywhere, self._n_ends)
         table = np.maximum(np.concatenate((inside, ends), axis=1), 1e-300)
         p_bug, p_clean = table[0], (table[1:] / table[0]).T
-        for commit, rates in zip(belief.tested.tolist(), belief.tested_rates, strict=True):
+        for commit, rates, p_silent in zip(belief.tested.tolist(), belief.tested_rates, belief.tested_silent, strict=True):
             # Runs of this very revision have taught about its own rate, which may have drifted.
-            if commit in self._place and (total := rates.sum()) > 0:
+            if commit in self._place and (total := rates.sum() + p_silent) > 0:
                 passed = told[commit].passed
                 more = np.exp([log_clean(int(runs), self._priors, passed) for runs in self._batches])
                 # Where other crashes come first, a run may show nothing of this bug at all.
                 masked = np.exp([log_masked(told[commit], int(runs)) for runs in self._batches])
-                p_clean[self._place[commit]] = 1 - (1 - more @ rates / total) * (1 - masked)
+                p_clean[self._place[commit]] = 1 - (1 - (more @ rates + p_silent) / total) * (1 - masked)
         return np.clip(p_bug, 0.0, 1.0), np.clip(p_clean, 0.0, 1.0)
 
     def _contained(self, weights: FloatArray) -> FloatArray:

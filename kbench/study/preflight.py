@@ -23,9 +23,9 @@ from kbench.study.stretches import no_skips
 from kbench.study.trials import Trial, run_trial
 from kbench.study.worlds import TITLE, World
 
-MAX_COMMITS = 16_000  # of a simulated range: each doubling of a longer one takes one build more
+MAX_COMMITS = 12_000  # of a simulated range: each doubling of a longer one takes one build more
 MIN_TRIALS = 12
-_WORK = 240_000  # commits times trials: some 15 s on two cores
+_WORK = 150_000  # commits times trials: some 15 s on two cores
 _COLUMNS = "{:<12}{:<22}{:>8}{:>8}{:>8}{:>20}{:>14}"
 _BESIDES = (
     "Only bad luck misleads in these: revisions that cannot be tested, a quarter of real ones, other bugs, and stretches where "
@@ -114,7 +114,7 @@ def preflight(
     releases : int
         The candidates lie in so many releases, and no good end is known. Not with a History.
     trials : int
-        Worlds; fewer of more than 6000 commits, MIN_TRIALS at least.
+        Worlds; fewer of more than 3750 commits, MIN_TRIALS at least.
     seed : int
         Of worlds and runs.
     jobs : int, optional

@@ -116,6 +116,7 @@ def _facts(view: BisectionView, facts: Mapping[str, str]) -> str:
         "confidence": "" if view.confidence is None else rows.percent(view.confidence),
         "culprit": view.culprit or "",
         "same kernel as parent": _NOOP[view.noop] if view.culprit else "",
+        "closing proof": rows.proof(view),
         "strategy": view.strategy,
         "range": rows.candidates(view),
         "tested": f"{len(view.steps)} revisions, {rows.n_runs(view)} runs",

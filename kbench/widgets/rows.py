@@ -78,6 +78,11 @@ def percent(share: float) -> str:
     return "> 99.9%" if share > 0.999 else f"{share * 100:.3g}%"
 
 
+def proof(view: BisectionView) -> str:
+    """Return the closing proof in a line, "parent 0:12, culprit 9:12, reverted 0:12, p 1.3e-05"; "" when there was none."""
+    return view.proof if view.proof_p is None else f"{view.proof}, p {view.proof_p:.2g}"
+
+
 def reached(step: Step) -> str:
     """Return whether a revision's clean runs got to the code that crashes, in a word; "" where nobody asked."""
     return {True: "yes", False: "no", None: "not known" if step.reach else ""}[step.reached]
