@@ -24,8 +24,7 @@ from kbench.evidence.titles import similarity
 from kbench.evidence.verdicts import TRANSIENT
 
 MAX_TITLES = 3  # foreign titles that get a hypothesis of their own; others say nothing
-P_FIRST = 0.95  # P(what crashes is the bug) while none of its titles is known
-P_AGAIN = 0.7  # P(another bug's crash shows on one more revision)
+P_FIRST = 0.995  # P(what crashes is the bug) while none of its titles is known
 P_NOT_THERE_YET = 0.5  # P(a clean revision that contains none known to crash is older than the bug)
 INTRUDER_A, INTRUDER_B = 0.4, 0.2  # another bug's crash shows at a rate that is Beta(a, b): often once, or always
 P_ALIKE = 0.8  # P(two titles are one bug's), at likeness 1, at odds with what their kinds of crashes alone say
@@ -82,10 +81,7 @@ def weigh(
     seen = [told[commit] for commit in sorted(told) if _tells(told[commit])]
     foreign = _foreign(seen, titles)
     points, log_points = priors.rates()
-    silent = _silent(seen, titles, live)
-    n_silent = max(len(silent) - 1, 1)
-    with np.errstate(divide="ignore"):
-        log_silent = np.log([1 - priors.p_silent_stretch, *[priors.p_silent_stretch / n_silent] * (len(silent) - 1)])
+    silent, log_silent = _silent(seen, titles, live, priors)
     with_bug, without, weights = [], [], []
     for owned in itertools.product((False, True), repeat=len(foreign)):
         own = {*titles, *itertools.compress(foreign, owned)}
@@ -161,19 +157,38 @@ def _log_title(title: str, own: bool, seen: Sequence[Observation], titles: Colle
     shown = [(one.crashes[title], one.passed + one.crashed) for one in seen if title in one.crashes]
     k, n = sum(count for count, _ in shown), sum(runs for _, runs in shown)
     rate = _log_beta(k + INTRUDER_A, n - k + INTRUDER_B) - _log_beta(INTRUDER_A, INTRUDER_B)
-    return math.log((1 - alike) * priors.p_intruder) + (len(shown) - 1) * math.log(P_AGAIN) + rate
+    return math.log(1 - alike) + _log_intrusion([title in one.crashes for one in seen], seen, priors) + rate
 
 
-def _silent(seen: Sequence[Observation], titles: Collection[str], live: Collection[int]) -> NDArray[np.bool_]:
-    # Which revisions are silent: nowhere, or in one stretch of clean revisions between two that show a title of the bug; shape
-    # (stretches + 1, T). What is clean below the oldest of these needs no stretch: silence and the absence of the bug look
-    # alike there, and the search weighs them itself.
+def _log_intrusion(there: Sequence[bool], seen: Sequence[Observation], priors: Priors) -> float:
+    # Log P(another bug shows on these revisions and on no others): in a stretch of history, whose ends may lie anywhere, or here
+    # and there.
+    span = seen[-1].commit - seen[0].commit + 1
+    ends = ((after.commit - before.commit) / span for before, after in itertools.pairwise(seen))
+    stretch = sum(math.log(gap) for gap, (before, after) in zip(ends, itertools.pairwise(there), strict=True) if before != after)
+    n = sum(there)
+    scattered = n * math.log(priors.p_intruder) + (len(there) - n) * math.log1p(-priors.p_intruder)
+    return float(np.logaddexp(math.log(priors.p_intruder) + stretch, scattered))
+
+
+def _silent(
+    seen: Sequence[Observation], titles: Collection[str], live: Collection[int], priors: Priors
+) -> tuple[NDArray[np.bool_], FloatArray]:
+    # Which revisions are silent: none, or those of one stretch of clean revisions between two that show a title of the bug; shape
+    # (stretches + 1, T), and the log weights. The ends of a stretch may lie anywhere. What is clean below the oldest of these
+    # revisions needs no stretch: silence and the absence of the bug look alike there, and the search weighs them itself.
     shows = [place for place, one in enumerate(seen) if any(not titles or title in titles for title in one.crashes)]
-    stretches = [range(older + 1, newer) for older, newer in itertools.pairwise(shows) if newer > older + 1]
+    stretches = [(older, newer) for older, newer in itertools.pairwise(shows) if newer > older + 1]
     silent = np.zeros((len(stretches) + 1, len(seen)), dtype=np.bool_)
-    for row, stretch in zip(silent[1:], stretches, strict=True):
-        row[stretch.start : stretch.stop] = [seen[place].commit not in live for place in stretch]
-    return silent
+    weights = np.zeros(len(silent))
+    for row, (older, newer) in enumerate(stretches, 1):
+        silent[row, older + 1 : newer] = [seen[place].commit not in live for place in range(older + 1, newer)]
+        span = seen[-1].commit - seen[0].commit
+        gaps = (seen[older + 1].commit - seen[older].commit) * (seen[newer].commit - seen[newer - 1].commit)
+        weights[row] = priors.p_silent_stretch * gaps / span**2
+    weights[0] = 1 - weights.sum()
+    with np.errstate(divide="ignore"):
+        return silent, np.log(weights)
 
 
 def _one(one: Observation, own: Collection[str], priors: Priors, p_clean: float) -> tuple[FloatArray, float, float]:

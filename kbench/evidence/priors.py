@@ -43,7 +43,7 @@ class Priors:
     p_own_without: float = 0.004  # a title of the bug shows where the bug is not
     p_changed: float = 0.18  # the bug shows with other titles only
     p_intruder: float = 0.03  # another crash shows
-    p_silent_stretch: float = 0.003  # of a bisection: the bug is silent in some stretch between revisions that show it
+    p_silent_stretch: float = 0.03  # of a bisection: the bug is silent in some stretch between revisions that show it
     release: float = 7500.0  # commits from release to release where these were measured, as git counts a range
     p_silent_range: float = 0.09  # of a range of a release with a given good end: the bug goes silent in it, going back
     p_silent_release: tuple[float, ...] = (0.17, 0.06)  # of the k-th release back, the last for all others: it goes silent there

@@ -19,6 +19,7 @@ N_RUNS_END = 10  # of a given end
 SHARE_OF_TITLE = (
     0.25  # a title of the ends that crash less often than this, against the most frequent, is not sure to be the bug's
 )
+N_RUNS_RATE = 6  # of one revision that shows the bug, before the rate is believed
 P_NAMED = 0.5  # a commit below is not named as the culprit, however many others are excluded
 P_ALL = 0.999  # candidates are those that hold so much while the search goes on
 
@@ -153,6 +154,17 @@ class BayesStrategy:
         return self._choose(1)
 
     def _choose(self, width: int) -> list[Experiment]:
+        return self._learn_rate() or self._choose_by_worth(width)
+
+    def _learn_rate(self) -> list[Experiment]:
+        # What a clean run means hangs on the rate. Runs that end with the first crash teach little of it, so the first revision
+        # that shows the bug is run some more: a run costs less than a build for a wrong turn.
+        shown = [seen for seen in self._told.values() if any(not self._titles or t in self._titles for t in seen.crashes)]
+        most = max(shown, key=lambda seen: (seen.passed + seen.crashed, seen.commit), default=None)
+        missing = N_RUNS_RATE - most.passed - most.crashed if most else 0
+        return [Experiment(most.commit, missing)] if most and missing > 0 else []
+
+    def _choose_by_worth(self, width: int) -> list[Experiment]:
         refused = {commit for commit, seen in self._told.items() if seen.skip is not None or seen.lent}
         refused |= {
             commit for commit, seen in self._told.items() if not self._ran(commit) and seen.boot_failed + seen.test_failed
