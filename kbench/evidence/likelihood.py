@@ -27,6 +27,7 @@ MAX_TITLES = 3  # foreign titles that get a hypothesis of their own; others say 
 P_FIRST = 0.995  # P(what crashes is the bug) while none of its titles is known
 P_NOT_THERE_YET = 0.5  # P(a clean revision that contains none known to crash is older than the bug)
 INTRUDER_A, INTRUDER_B = 0.4, 0.2  # another bug's crash shows at a rate that is Beta(a, b): often once, or always
+SCATTERED_A, SCATTERED_B = 0.5, 20.0  # or now and then, in any run of all
 P_ALIKE = 0.8  # P(two titles are one bug's), at likeness 1, at odds with what their kinds of crashes alone say
 
 
@@ -153,22 +154,44 @@ def _log_title(title: str, own: bool, seen: Sequence[Observation], titles: Colle
     # Log P(a title is the bug's and this is the first of it), or another bug's, which then has to show wherever it does.
     alike = P_ALIKE * similarity(title, titles) + (1 - P_ALIKE) / 2
     if own:
-        return math.log(alike * priors.p_changed)
-    shown = [(one.crashes[title], one.passed + one.crashed) for one in seen if title in one.crashes]
-    k, n = sum(count for count, _ in shown), sum(runs for _, runs in shown)
-    rate = _log_beta(k + INTRUDER_A, n - k + INTRUDER_B) - _log_beta(INTRUDER_A, INTRUDER_B)
-    return math.log(1 - alike) + _log_intrusion([title in one.crashes for one in seen], seen, priors) + rate
+        return math.log(alike * priors.p_changed) + _log_change(title, seen, titles)
+    return math.log(1 - alike) + _log_intrusion(title, seen, priors)
 
 
-def _log_intrusion(there: Sequence[bool], seen: Sequence[Observation], priors: Priors) -> float:
-    # Log P(another bug shows on these revisions and on no others): in a stretch of history, whose ends may lie anywhere, or here
-    # and there.
-    span = seen[-1].commit - seen[0].commit + 1
+def _log_intrusion(title: str, seen: Sequence[Observation], priors: Priors) -> float:
+    # Log P(another bug shows in these runs and in no others): in a stretch of history, whose ends may lie anywhere, at a rate of
+    # its own; or now and then, in any run of all.
+    counts = [(one.crashes.get(title, 0), one.passed + one.crashed) for one in seen]
+    of_stretch = [count for count in counts if count[0]]
+    return float(
+        np.logaddexp(
+            math.log(priors.p_intruder) + _log_stretch(title, seen) + _log_rate(of_stretch, INTRUDER_A, INTRUDER_B),
+            _log_rate(counts, SCATTERED_A, SCATTERED_B),
+        )
+    )
+
+
+def _log_change(title: str, seen: Sequence[Observation], titles: Collection[str]) -> float:
+    # Log P(these crashes of the bug have this title and the others one of its known ones): it changed with a stretch of history,
+    # or comes up for some share of them.
+    known = [sum(one.crashes.get(other, 0) for other in titles) for one in seen]
+    counts = [(one.crashes.get(title, 0), one.crashes.get(title, 0) + other) for one, other in zip(seen, known, strict=True)]
+    crashed = [one for one, (_, n) in zip(seen, counts, strict=True) if n]
+    return float(np.logaddexp(_log_stretch(title, crashed), _log_rate(counts, 1.0, 1.0)) - math.log(2))
+
+
+def _log_stretch(title: str, seen: Sequence[Observation]) -> float:
+    # Log P(a title begins and ends to show where it does), when that may be anywhere.
+    there = [title in one.crashes for one in seen]
+    span = max(seen[-1].commit - seen[0].commit, 1)
     ends = ((after.commit - before.commit) / span for before, after in itertools.pairwise(seen))
-    stretch = sum(math.log(gap) for gap, (before, after) in zip(ends, itertools.pairwise(there), strict=True) if before != after)
-    n = sum(there)
-    scattered = n * math.log(priors.p_intruder) + (len(there) - n) * math.log1p(-priors.p_intruder)
-    return float(np.logaddexp(math.log(priors.p_intruder) + stretch, scattered))
+    return sum(math.log(gap) for gap, (before, after) in zip(ends, itertools.pairwise(there), strict=True) if before != after)
+
+
+def _log_rate(counts: Sequence[tuple[int, int]], a: float, b: float) -> float:
+    # Log P(k of n given runs, summed over revisions), at one rate that is Beta(a, b).
+    k, n = sum(count for count, _ in counts), sum(runs for _, runs in counts)
+    return _log_beta(k + a, n - k + b) - _log_beta(a, b)
 
 
 def _silent(
