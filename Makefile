@@ -6,7 +6,7 @@
 #   make test-linux   install, then run the tests that build and boot real Linux; test-linux-aarch64 are those left out there
 #   make check        ruff and mypy
 #   make bench        the figures the README claims
-#   make bench-linux  those about Linux; bench-search and bench-study are those about the search
+#   make bench-linux  those about Linux; bench-search, bench-study, bench-lab: the search
 #   make lab          open JupyterLab on the notebooks
 #   make pictures     draw the README's pictures again
 
@@ -16,7 +16,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo demo-linux test test-linux check bench bench-linux bench-search bench-study lab pictures clean
+.PHONY: help demo demo-linux test test-linux check bench bench-linux bench-search bench-lab bench-study lab pictures clean
 .PHONY: test-linux-um test-linux-qemu test-linux-aarch64
 .PHONY: install install-linux install-test packages packages-browser packages-linux packages-linux-test
 
@@ -87,6 +87,9 @@ bench: install
 
 bench-search: install
 	@$(BIN)/python -m tests.bench_search
+
+bench-lab: install
+	@$(BIN)/python -m tests.bench_lab
 
 bench-study: install
 	@$(BIN)/python -m tests.bench_study

@@ -104,7 +104,7 @@ def test_order_does_not_matter_and_independent_runs_add_up(seed: int) -> None:
         assert other.ask(1) == searches[0].ask(1)
     belief = searches[0]._belief
     assert belief.shows.sum() + belief.everywhere + belief.nowhere == pytest.approx(1)
-    assert (belief.culprit <= belief.shows + 1e-15).all()
+    assert belief.culprit.sum() + belief.everywhere + belief.nowhere <= 1 + 1e-9  # a silent bug may be older than all of these
 
 
 def test_infra_and_skips_move_nothing() -> None:

@@ -20,7 +20,7 @@ SHARE_OF_TITLE = (
     0.25  # a title of the ends that crash less often than this, against the most frequent, is not sure to be the bug's
 )
 N_RUNS_RATE = 6  # of one revision that shows the bug, before the rate is believed
-P_NAMED = 0.5  # a commit below is not named as the culprit, however many others are excluded
+P_NAMED = 0.6  # a commit below is not named as the culprit, however many others are excluded
 P_ALL = 0.999  # candidates are those that hold so much while the search goes on
 
 

@@ -30,7 +30,7 @@ class Belief:
     shows : array of shape (m,)
         P(the bug first shows at this member); of a fix, P(it stops showing).
     culprit : array of shape (m,)
-        P(this member is the culprit): less, for the bug may have been silent below.
+        P(this member is the culprit): it need not be where the bug first shows, for that may have been silent below.
     everywhere, nowhere : float
         P(every revision has the bug, the ends included), P(none shows it).
     classes : array of shape (m,)
@@ -123,7 +123,8 @@ class Range:
         # In a walk the bug may be silent from any commit on, downwards; the culprit is then anywhere below.
         order = self._own if self.question.fix else self._own[::-1]
         below = (1 - np.cumsum(order)) if self.question.fix else (1 - np.cumsum(order))[::-1]
-        self._silent = np.maximum(below, 0) * p_silent / np.maximum(n_back, 1)[self.releases]
+        self._below = np.maximum(below, 1e-9)  # P(the culprit is below this member)
+        self._silent = self._below * p_silent / np.maximum(n_back, 1)[self.releases]
 
     def contains(self, commit: int) -> Mask:
         """Members that a commit contains; shape (m,)."""
@@ -154,9 +155,10 @@ class Range:
         of_class, buggy = p.sum(axis=1), rows[:, :-1] @ p[:-1]
         p_rates = p[:-1].reshape(len(first) + 1, -1, evidence.n_rates).sum(axis=1)
         per_weight = (of_class[:-2] / np.maximum(own + silent, 1e-300))[labels]
+        silenced = per_weight * self._silent * (silent > 0)[labels]
         return Belief(
-            shows=per_weight * (self._own + self._silent * (silent > 0)[labels]),
-            culprit=per_weight * self._own,
+            shows=per_weight * self._own + silenced,
+            culprit=per_weight * self._own + self._own * self._above(silenced / self._below),
             everywhere=float(of_class[-2]),
             nowhere=float(of_class[-1]),
             classes=labels,
@@ -167,6 +169,10 @@ class Range:
             .sum(axis=1),
             tested_silent=(buggy * evidence.silent).sum(axis=1),
         )
+
+    def _above(self, weights: FloatArray) -> FloatArray:
+        # Of each member: the sum over those it lies below, in the order of the history.
+        return np.cumsum(weights) - weights if self.question.fix else np.cumsum(weights[::-1])[::-1] - weights
 
     def _beside(self, told: Mapping[int, Observation], live: frozenset[int]) -> tuple[float, float]:
         # P(the bug is everywhere) and P(it is nowhere) before anything ran. Of an end that nobody tested somebody is sure.
