@@ -87,8 +87,8 @@ def plain_bisection(lab: Lab, good: str, kernel: KernelImage, initrd: Path, fold
 
 
 def our_bisection(lab: Lab, good: str, kernel: KernelImage, store: Store, folder: Path) -> tuple[float, Bisection]:
-    """The same by kbench, its first build made already."""
-    bisection = Bisection(load_case(lab.case, good=good, strategy="git"), output=folder / "bisection", store=store)
+    """The same by kbench, its first build made already; git bisect proves nothing at the end, so neither does this."""
+    bisection = Bisection(load_case(lab.case, good=good, proof=0), output=folder / "bisection", store=store)
     return timed(bisection.run), bisection
 
 
