@@ -17,7 +17,7 @@ from kbench.search import Costs
 from kbench.study import WORLDS, Trial, World, WorldSpec, calibrate, compare, draw_world, run_trials, score, world_spec
 from kbench.study.estimators import fit_intervals, fit_mixture
 from kbench.study.fit import fit, fit_times
-from kbench.study.graphs import descendants, draw_graph
+from kbench.study.graphs import draw_graph
 from kbench.study.policies import RULE_2019
 from kbench.study.replayed import read_costs, read_revisions
 from kbench.study.worlds import TITLE, Laboratory
@@ -57,7 +57,7 @@ def test_descendants_are_the_commits_that_contain_it() -> None:
     history = draw_graph(np.random.default_rng(2), [120]).history
     for commit in (0, 17, 60, 120):
         expected = [history.is_ancestor(commit, other) for other in range(len(history))]
-        np.testing.assert_array_equal(descendants(history, commit), expected)
+        np.testing.assert_array_equal(history.descendants(commit), expected)
 
 
 # Worlds and runs.

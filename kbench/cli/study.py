@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--world", default="kernel", show_default=True, help="Kind of worlds: kernel, noisy, trace, misleading or syzbot.")
+@click.option(
+    "--world",
+    default="kernel",
+    show_default=True,
+    help="Kind of worlds: kernel, noisy, trace, misleading, syzbot or syzbot-liveness.",
+)
 @click.option("--strategies", default="git,syzkaller,bayes", show_default=True, help="Which to compare, on the same worlds.")
 @click.option("--trials", default=50, show_default=True, help="Worlds drawn.")
 @click.option("--commits", type=int, help="Candidates in each; the kind's own by default.")

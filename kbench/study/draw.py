@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbench.history import History
-from kbench.study.graphs import descendants, draw_graph
+from kbench.study.graphs import draw_graph
 from kbench.study.nature import draw_real
 from kbench.study.specs import WorldSpec
 from kbench.study.stretches import no_skips, skip_stretches
@@ -23,7 +23,7 @@ def draw_world(spec: WorldSpec, seed: int, trial: int) -> World:
     candidates = np.flatnonzero(history.candidates(bad, [0]))
     touching = rng.choice(candidates, size=round(spec.touching * len(candidates)), replace=False)
     culprit = _culprit(rng, spec, candidates, touching)
-    buggy = descendants(history, culprit)
+    buggy = history.descendants(culprit)
     skip = no_skips(len(history))
     if spec.skips:
         skip_stretches(rng, skip, candidates, spec.skips, spare=[culprit, bad, *history.parents[culprit]])

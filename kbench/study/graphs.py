@@ -65,15 +65,3 @@ def _add_branch(
             first = len(parents) - 1
         parents.append((tip, first))
     mainline.append(len(parents) - 1)
-
-
-def descendants(history: History, commit: int) -> np.ndarray:
-    """All commits that contain `commit`, itself included; mask of shape (n,)."""
-    seen = bytearray(len(history))
-    seen[commit] = 1
-    for later in range(commit + 1, len(history)):
-        for parent in history.parents[later]:
-            if seen[parent]:
-                seen[later] = 1
-                break
-    return np.frombuffer(seen, dtype=np.bool_)

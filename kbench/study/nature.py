@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kbench.evidence import Priors
 from kbench.history import History, Mask
-from kbench.study.graphs import Graph, descendants, draw_graph
+from kbench.study.graphs import Graph, draw_graph
 from kbench.study.specs import RARE, Intruder, Reality, WorldSpec
 from kbench.study.stretches import no_skips, skip_kind, skip_stretches
 from kbench.study.worlds import SKIPS, TITLE, Foreign, World
@@ -49,7 +49,7 @@ def draw_real(spec: WorldSpec, real: Reality, rng: np.random.Generator, seed: tu
     depth = min(depth, n_tags + 1)  # n_tags + 1: older than the oldest testable release
     home = windows.commits(depth)
     culprit = int(rng.choice(home))
-    buggy = descendants(history, culprit)
+    buggy = history.descendants(culprit)
     shows = _shows(rng, real, windows, depth)
     skip = _skips(rng, real, windows, depth)
     skip[bad] = SKIPS.index("boot") if rng.random() < real.p_untested else 0
@@ -79,7 +79,7 @@ def draw_real(spec: WorldSpec, real: Reality, rng: np.random.Generator, seed: tu
 
 def _since(rng: np.random.Generator, windows: _Windows, k: int) -> Mask:
     # Commits that contain a commit drawn from window k.
-    return descendants(windows.history, int(rng.choice(windows.commits(k))))
+    return windows.history.descendants(int(rng.choice(windows.commits(k))))
 
 
 def _shows(rng: np.random.Generator, real: Reality, windows: _Windows, depth: int) -> Mask:

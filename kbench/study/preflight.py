@@ -18,7 +18,7 @@ from kbench.history import History
 from kbench.host import usable_cores
 from kbench.search import STRATEGIES, Costs, Search
 from kbench.study.advice import advise
-from kbench.study.graphs import Graph, descendants, draw_graph
+from kbench.study.graphs import Graph, draw_graph
 from kbench.study.stretches import no_skips
 from kbench.study.trials import Trial, run_trial
 from kbench.study.worlds import TITLE, World
@@ -193,7 +193,7 @@ def _draw_world(given: int | History, releases: int, crash_rate: float, seed: tu
     ends = [bad, *graph.tags] if releases else [bad, 0]
     back = _release(rng, releases, priors) if releases else 0
     culprit = int(rng.choice(np.flatnonzero(history.candidates(ends[back], [ends[back + 1]]))))
-    buggy = descendants(history, culprit)
+    buggy = history.descendants(culprit)
     return World(
         history=history,
         bad=bad,

@@ -101,7 +101,7 @@ _TRACE: dict[str, Any] = {"rate": 0.5, "touching": 0.02, "prior": 0.5}
 
 
 def world_spec(name: str) -> WorldSpec:
-    """Return the worlds of a name; "syzbot" is read from data/priors.json.
+    """Return the worlds of a name; "syzbot" and "syzbot-liveness" are made from data/priors.json.
 
     Raises
     ------
@@ -114,7 +114,8 @@ def world_spec(name: str) -> WorldSpec:
         about = "like syzbot's, where it is seen of every clean revision whether the reproducer got there"
         return replace(syzbot_spec(), name=name, about=about, liveness=1.0)
     if name not in WORLDS:
-        raise InputError(f"study: expected a world of {', '.join(sorted([*WORLDS, 'syzbot']))}, seen {name!r}; choose among them")
+        known = sorted([*WORLDS, "syzbot", "syzbot-liveness"])
+        raise InputError(f"study: expected a world of {', '.join(known)}, seen {name!r}; choose among them")
     return WORLDS[name]
 
 
