@@ -16,9 +16,7 @@ from kbench.search.question import Experiment, Question, SearchOutcome, SearchRe
 
 MAX_TRIES = 3  # a commit whose runs could not be carried out so often is not asked for again
 N_RUNS_END = 10  # of a given end
-SHARE_OF_TITLE = (
-    0.25  # a title of the ends that crash less often than this, against the most frequent, is not sure to be the bug's
-)
+SHARE_OF_TITLE = 0.25  # a title of the ends that shows less often, against the most frequent, is not sure to be the bug's
 N_RUNS_RATE = 6  # of one revision that shows the bug, before the rate is believed
 P_NAMED = 0.6  # a commit below is not named as the culprit, however many others are excluded
 P_ALL = 0.999  # candidates are those that hold so much while the search goes on
@@ -154,7 +152,8 @@ class BayesStrategy:
         return self._choose(1)
 
     def _choose(self, width: int) -> list[Experiment]:
-        return self._learn_rate() or self._choose_by_worth(width)
+        first = self._learn_rate()
+        return first + (self._choose_by_worth(width - len(first)) if width > len(first) else [])
 
     def _learn_rate(self) -> list[Experiment]:
         # What a clean run means hangs on the rate. Runs that end with the first crash teach little of it, so the first revision
