@@ -144,6 +144,7 @@ def test_a_search_on_kernels_finds_the_culprit(
     folded = found.fold(COMPILED, keep=[0, bad])
     assert folded.first[folded.kernels[culprit]] == culprit
     search = Search(folded.history, bad=folded.kernels[bad], good=[folded.kernels[0]], strategy=strategy)
+    search.tell(Observation(int(folded.kernels[bad]), crashes={"BUG": 10}))
     asked = 0
     while questions := search.ask():
         asked += 1
