@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import html
-import math
 import queue
 import tempfile
 from collections import Counter
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kbench.errors import InputError, LostMachineError, ReproducerError
+from kbench.flakiness import Comparison, compare
 from kbench.host import storage, usable_cores
 from kbench.judge import judge
 from kbench.machines import accelerator, initramfs, machine_loop, run_machine
@@ -117,51 +117,25 @@ def repro(
     return RunSet(tuple(done[number] for number in sorted(done)))
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotEffect:
-    """How often a reproducer crashes on machines that go on from a saved one, and on cold ones."""
-
-    cold: Rate
-    restored: Rate
-    difference: float  # restored less cold
-    low: float  # 95% interval of it
-    high: float
-
-    def __str__(self) -> str:
-        """`0.10 more often [-0.15, 0.34] 95% …`."""
-        word = "more" if self.difference >= 0 else "less"
-        return (
-            f"crashes {abs(self.difference):.2f} {word} often from a snapshot [{self.low:.2f}, {self.high:.2f}] 95%: "
-            f"{self.restored} against {self.cold}"
-        )
-
-
-def snapshot_effect(kernel: KernelImage, reproducer: Path | str, runs: int = 20, *, jobs: int | None = None) -> SnapshotEffect:
-    """Measure what saved machines do to a crash rate: `runs` cold ones and as many restored ones.
+def snapshot_effect(kernel: KernelImage, reproducer: Path | str, runs: int = 20, *, jobs: int | None = None) -> Comparison:
+    """Compare the crash rate on `runs` machines that go on from a saved one with that on as many cold ones.
 
     Raises
     ------
     CaseError
         The target's machines cannot be saved.
     InputError, MachineLacksError
-        As for `repro`.
+        As for `repro`; none of the runs crashed or passed.
     """
-    shown = {}
-    for snapshot in (False, True):
-        target = replace(kernel.target, machine=replace(kernel.target.machine, snapshot=snapshot))
-        shown[snapshot] = repro(replace(kernel, target=target), reproducer, runs=runs, jobs=jobs).rate
-    low, high = _difference(shown[True], shown[False])
-    return SnapshotEffect(shown[False], shown[True], shown[True].estimate - shown[False].estimate, low, high)
+    restored = repro(with_snapshot(kernel, True), reproducer, runs=runs, jobs=jobs).rate
+    cold = repro(with_snapshot(kernel, False), reproducer, runs=runs, jobs=jobs).rate
+    return compare((restored.k, restored.n), (cold.k, cold.n))
 
 
-def _difference(of: Rate, less: Rate) -> tuple[float, float]:
-    """The interval of a difference of two shares, from the Wilson interval of each: method 10 of Newcombe (1998), Interval
-    estimation for the difference between independent proportions, Statistics in Medicine 17, 873-890.
-    """
-    middle = of.estimate - less.estimate
-    down = math.hypot(of.estimate - of.low, less.high - less.estimate)
-    up = math.hypot(of.high - of.estimate, less.estimate - less.low)
-    return middle - down, middle + up
+def with_snapshot(kernel: KernelImage, snapshot: bool) -> KernelImage:
+    """Return the kernel for machines that go on from a saved one, or for cold ones."""
+    target = kernel.target
+    return replace(kernel, target=replace(target, machine=replace(target.machine, snapshot=snapshot)))
 
 
 def each_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 
 import pytest
@@ -13,6 +14,11 @@ from kbench.lab.linux.source import Base, base_repository
 from kbench.records import KernelImage
 from kbench.repository import Repository
 from kbench.targets import TARGETS
+
+
+def pytest_configure() -> None:
+    """Let interrupts in: a job that a script put into the background ignores them, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def linux_base() -> Base:

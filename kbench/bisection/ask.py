@@ -19,10 +19,9 @@ from kbench.history import Mask
 from kbench.records import Verdict
 from kbench.relevance import Fold, Relevance, unfolded
 from kbench.search import Costs, Experiment, Observation, Search, SearchResult
+from kbench.search.suspects import suspicion
 
 MAX_COMMITS = 20_000  # of a longer range the changes are not read: it is that of a walk which has hardly begun
-SUSPECT_SHARE = 0.5  # of the belief, for commits that touch a file of the crash's trace: 62% of right culprits do
-MERGE_WEIGHT = 0.1  # of a merge against another commit: of 57 merges that were named as culprits none was right
 
 
 class KernelSearch:
@@ -159,15 +158,12 @@ class KernelSearch:
     def _of_kernel(self, observation: Observation) -> Observation:
         return replace(observation, commit=int(self._fold.kernels[observation.commit]))
 
-    def _prior(self) -> FloatArray | None:
-        # Weight of each kernel as the culprit: half of it is shared by those that touch a file of the crash's trace, the rest by
-        # all. Merges hardly ever bring a bug of their own.
-        history = self._fold.history
-        prior = np.where([len(row) > 1 for row in history.parents], MERGE_WEIGHT, 1.0)
-        touching = self._relevance.touching(self._suspects)[self._fold.first] & (prior == 1) if self._relevance else prior < 0
-        if touching.any():
-            prior = (1 - SUSPECT_SHARE) * prior / prior.sum() + SUSPECT_SHARE * touching / touching.sum()
-        return prior
+    def _prior(self) -> FloatArray:
+        # Which commits touch what is known once the range is.
+        history, first = self._fold.history, self._fold.first
+        if self._relevance is None or self._range is None:
+            return suspicion(history, np.zeros(len(history), dtype=np.bool_))
+        return suspicion(history, self._relevance.touching(self._suspects)[first], self._range[first])
 
     def _take(self, fold: Fold) -> None:
         plan, self._fold = self._plan, fold

@@ -70,6 +70,7 @@ def boot(source: str, config: Path | None, target: str, case: Path | None, comma
 @click.option("--target", default="lab", show_default=True, help="Kind of kernel.")
 @click.option("--case", type=FILE, help="Take kind of kernel and config from this case instead.")
 @click.option("--consoles", type=FOLDER, help="Keep the serial consoles here.")
+@click.option("--snapshot-effect", is_flag=True, help="Compare the crash rate from a saved machine with that of cold ones.")
 @json_option
 def repro(
     source: str,
@@ -79,6 +80,7 @@ def repro(
     target: str,
     case: Path | None,
     consoles: Path | None,
+    snapshot_effect: bool,
     *,
     as_json: bool,
 ) -> int:
@@ -86,6 +88,15 @@ def repro(
     from kbench import primitives
 
     kernel = primitives.build(source, **_kind(config, target, case))
+    if snapshot_effect:
+        from kbench.runs import snapshot_effect as measure
+
+        effect = measure(kernel, reproducer, runs)
+        if as_json:
+            print_json(asdict(effect))
+        else:
+            click.echo(f"saved against cold: {effect}")
+        return 0
     with tempfile.TemporaryDirectory(prefix="kbench-consoles-") as passing:
         found = primitives.repro(kernel, reproducer, runs=runs, consoles=consoles or Path(passing))
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -42,9 +42,14 @@ def preflight(
         seed=seed,
     )
     if as_json:
-        print_json(planned.to_json() | {"commit": first.commit, "build_measured": first.build_measured})
+        effect = first.snapshot_effect and asdict(first.snapshot_effect)
+        print_json(
+            planned.to_json() | {"commit": first.commit, "build_measured": first.build_measured, "snapshot_effect": effect}
+        )
     else:
         click.echo(str(planned))
+        if first.snapshot_effect:
+            click.echo(f"- from saved machines it crashes in {first.snapshot_effect} (those against cold ones)")
         if build_seconds is None and not first.build_measured:
             click.echo("- builds were not measured, the kernel was there already: give --build-seconds")
     return 0 if planned.seen.k else 1

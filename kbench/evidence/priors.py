@@ -47,6 +47,7 @@ class Priors:
     release: float = 7500.0  # commits from release to release where these were measured, as git counts a range
     p_silent_range: float = 0.09  # of a range of a release with a given good end: the bug goes silent in it, going back
     p_silent_release: tuple[float, ...] = (0.17, 0.06)  # of the k-th release back, the last for all others: it goes silent there
+    p_silent_suspect: float = 0.5  # where it goes silent is as much a suspect as a culprit is, else any commit
     p_vouched: float = 0.005  # of an end that was named and not run: it is not what it is said to be
     p_forked: float = 0.1  # of a good end on another branch: it lacks a bug that is older than the fork
     p_absent: float = 0.05  # of a bisection: the bug does not show where it was found

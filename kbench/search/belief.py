@@ -117,14 +117,17 @@ class Range:
         given = self.question.prior
         own = np.ones(len(self.commits)) if given is None else np.maximum(np.asarray(given, dtype=np.float64)[self.commits], 0)
         shares = np.bincount(self.releases, weights=own, minlength=len(n_back))
-        own = own / np.where(shares > 0, shares, 1)[self.releases] * p_release[self.releases]
+        place = own / np.where(shares > 0, shares, 1)[self.releases]
+        own = place * p_release[self.releases]
         total = own.sum() + everywhere
         self._own, self._everywhere = own / total, everywhere / total
         # In a walk the bug may be silent from any commit on, downwards; the culprit is then anywhere below.
         order = self._own if self.question.fix else self._own[::-1]
         below = (1 - np.cumsum(order)) if self.question.fix else (1 - np.cumsum(order))[::-1]
         self._below = np.maximum(below, 1e-9)  # P(the culprit is below this member)
-        self._silent = self._below * p_silent / np.maximum(n_back, 1)[self.releases]
+        anywhere = 1 / np.maximum(n_back, 1)[self.releases]
+        alike = self.priors.p_silent_suspect
+        self._silent = self._below * p_silent * (alike * place + (1 - alike) * anywhere)
 
     def contains(self, commit: int) -> Mask:
         """Members that a commit contains; shape (m,)."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kbench.history import History
+from kbench.history import History, Mask
+from kbench.search.suspects import suspicion
 from kbench.study.graphs import draw_graph
-from kbench.study.nature import draw_real
+from kbench.study.nature import draw_real, draw_touching
 from kbench.study.specs import WorldSpec
 from kbench.study.stretches import no_skips, skip_stretches
 from kbench.study.worlds import World
@@ -21,8 +22,8 @@ def draw_world(spec: WorldSpec, seed: int, trial: int) -> World:
     graph = draw_graph(rng, [spec.commits])
     history, bad = graph.history, len(graph.history) - 1
     candidates = np.flatnonzero(history.candidates(bad, [0]))
-    touching = rng.choice(candidates, size=round(spec.touching * len(candidates)), replace=False)
-    culprit = _culprit(rng, spec, candidates, touching)
+    trace = draw_touching(rng, spec, history, candidates)
+    culprit = _culprit(rng, spec, candidates, trace)
     buggy = history.descendants(culprit)
     skip = no_skips(len(history))
     if spec.skips:
@@ -45,23 +46,13 @@ def draw_world(spec: WorldSpec, seed: int, trial: int) -> World:
         seed=(seed, trial),
         limit_h=spec.limit_h,
         first_runs=int(rng.choice(spec.first_runs)) if spec.first_runs else 0,
-        prior=_prior(len(history), candidates, touching, spec.prior if spec.hands_prior else 0.0),
+        prior=suspicion(history, trace, share=spec.prior) if spec.hands_prior and spec.touching else None,
     )
 
 
-def _culprit(rng: np.random.Generator, spec: WorldSpec, candidates: NDArray[np.int64], touching: NDArray[np.int64]) -> int:
-    inside = len(touching) > 0 and rng.random() < spec.p_touching
-    return int(rng.choice(touching if inside else np.setdiff1d(candidates, touching)))
-
-
-def _prior(n: int, candidates: NDArray[np.int64], touching: NDArray[np.int64], share: float) -> NDArray[np.float64] | None:
-    # A share of the belief to those that touch the trace, the rest to all.
-    if not share or not len(touching):
-        return None
-    weight = np.zeros(n)
-    weight[candidates] = (1 - share) / len(candidates)
-    weight[touching] += share / len(touching)
-    return weight
+def _culprit(rng: np.random.Generator, spec: WorldSpec, candidates: NDArray[np.int64], trace: Mask) -> int:
+    inside = trace.any() and rng.random() < spec.p_touching
+    return int(rng.choice(candidates[trace[candidates] == inside]))
 
 
 def _kernels(rng: np.random.Generator, history: History, noops: float, skip: NDArray[np.int8], culprit: int) -> NDArray[np.int64]:

@@ -28,6 +28,7 @@ SOURCE = (
 DEPTHS = 36  # releases back that are told apart; no log walks further
 _OLDEST = 6  # v4.6, the oldest release tested in most of these logs, counted from v4.0
 _MAJORS = {4: 0, 5: 21, 6: 41}  # place of v4.0, v5.0, v6.0 in that count: v4.20 and v5.19 were the last of their majors
+_PLAIN = ("touches", "other")  # commits that can be told by the files they touch
 _P_ABSENT = 0.01  # at least: who starts a bisection has seen the bug before, but not every setup shows it
 
 Figures = dict[str, Any]
@@ -43,6 +44,7 @@ def fit(bisections: Sequence[Replayed], times: Figures) -> Figures:
         "own_title": _own_title(known),
         "intruder": {"all": _intruder(known, "BC"), "B": _intruder(known, "B"), "C": _intruder(known, "C")},
         "silence": _silence(known),
+        "trace": _trace(known),
         "skip": {"B": _skip(bisections, "B"), "C": _skip(bisections, "C")},
         "depth": _depth(known),
         "not_reproduced": _not_reproduced(known, rate),
@@ -66,7 +68,7 @@ def fit_times(costs: Sequence[Spent]) -> Figures:
 def _flat(measured: Figures) -> Figures:
     # What these logs cannot tell (a silent stretch inside of a range, a good end somebody vouched for) keeps its default.
     rate, drift, title = measured["rate"], measured["drift"], measured["own_title"]
-    skip, depth = measured["skip"]["C"], measured["depth"]
+    skip, depth, trace = measured["skip"]["C"], measured["depth"], measured["trace"]
     return {
         "p_rate_one": rate["p_one"],
         "rate_a": rate["a"],
@@ -79,6 +81,7 @@ def _flat(measured: Figures) -> Figures:
         "p_intruder": measured["intruder"]["all"]["p"],
         "p_silent_range": measured["silence"]["p_range"],
         "p_silent_release": _first_and_later(measured["silence"]),
+        "p_silent_suspect": _round(trace["p_missed"] / trace["p"]),
         "p_absent": measured["not_reproduced"]["p_absent"],
         "p_skip": skip["p_after_tested"],
         "p_skip_near": skip["p_after_skip"],
@@ -188,6 +191,17 @@ def _silence(known: Sequence[Replayed]) -> Figures:
         "p_all": _share(test.wrong for test in everyone),
         "n": len(releases) + len(bisected),
     }
+
+
+def _trace(known: Sequence[Replayed]) -> Figures:
+    ends = {
+        "": [one for one in known if one.category == "correct"],
+        "_missed": [one for one in known if one.category == "incorrect" and one.reason == "T2"],
+        "_alarm": [one for one in known if one.category == "incorrect" and one.reason == "T3"],
+    }
+    touches = {f"p{name}": _share(one.named == "touches" for one in of if one.named in _PLAIN) for name, of in ends.items()}
+    merges = [_share(one.named == "merge" for one in of if one.named) for of in ends.values()]
+    return touches | {"merges": merges, "n": sum(one.named in _PLAIN for of in ends.values() for one in of)}
 
 
 def _is_sure(one: Replayed) -> bool:

@@ -31,6 +31,11 @@ MEANINGS = {
         "right range that met one; p_walk of the walks over one release with the bug or more that did; p_all of all "
         "revisions, bad luck included"
     ),
+    "trace": (
+        "the named commit touches a file of the crash's trace: p where it is the culprit, p_missed where the bisection went "
+        "wrong by a missed bug, p_alarm by a false alarm; merges and what has no trace are not counted; merges: their share of "
+        "the same three"
+    ),
     "skip": (
         "revisions that cannot be tested: p_first of the first one, p_after_skip and p_after_tested of the next, p of "
         "all, p_none of the bisections without one, shares: per bisection, the 5th, 15th, … 95th percentile; ..._known: "

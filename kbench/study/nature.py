@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kbench.evidence import Priors
 from kbench.history import History, Mask
+from kbench.search.suspects import suspicion
 from kbench.study.graphs import Graph, draw_graph
 from kbench.study.specs import RARE, Intruder, Reality, WorldSpec
 from kbench.study.stretches import no_skips, skip_kind, skip_stretches
@@ -28,6 +29,8 @@ class _Windows:
     history: History
     bad: int
     tags: tuple[int, ...]
+    merges: Mask
+    trace: Mask  # commits that touch a file of the crash's trace
 
     def commits(self, k: int) -> NDArray[np.int64]:
         """Commits of window k; k above the number of tags is all that is older."""
@@ -44,11 +47,11 @@ def draw_real(spec: WorldSpec, real: Reality, rng: np.random.Generator, seed: tu
     graph: Graph = draw_graph(rng, [*sizes[:-1], spec.commits, max(2, int(spec.commits * rng.uniform(*_SHARE_NEWEST)))])
     tags = graph.tags[:n_tags]
     history, bad = graph.history, len(graph.history) - 1
-    windows = _Windows(history, bad, tags)
+    merges = np.array([len(row) > 1 for row in history.parents], dtype=np.bool_)
+    windows = _Windows(history, bad, tags, merges, draw_touching(rng, spec, history, np.arange(len(history))))
     depth = 1 + int(rng.choice(len(real.depth), p=np.array(real.depth) / sum(real.depth)))
     depth = min(depth, n_tags + 1)  # n_tags + 1: older than the oldest testable release
-    home = windows.commits(depth)
-    culprit = int(rng.choice(home))
+    culprit = _pick(rng, windows, depth, spec.p_touching, merges=False)
     buggy = history.descendants(culprit)
     shows = _shows(rng, real, windows, depth)
     skip = _skips(rng, real, windows, depth)
@@ -71,24 +74,43 @@ def draw_real(spec: WorldSpec, real: Reality, rng: np.random.Generator, seed: tu
         skip=skip,
         kernel=np.arange(len(history)),
         seed=seed,
+        prior=suspicion(history, windows.trace, share=spec.prior) if spec.hands_prior else None,
         pace=float(rng.lognormal(0.0, real.sd_pace)),
         limit_h=spec.limit_h,
         first_runs=int(rng.choice(spec.first_runs)) if spec.first_runs else 0,
     )
 
 
-def _since(rng: np.random.Generator, windows: _Windows, k: int) -> Mask:
+def draw_touching(rng: np.random.Generator, spec: WorldSpec, history: History, commits: NDArray[np.int64]) -> Mask:
+    """Draw which of the commits touch a file of the crash's trace: a share of them, no merge; shape (n,)."""
+    touching = np.zeros(len(history), dtype=np.bool_)
+    plain = np.array([commit for commit in commits.tolist() if len(history.parents[commit]) < 2], dtype=np.int64)
+    touching[rng.choice(plain, size=round(spec.touching * len(commits)), replace=False)] = True
+    return touching
+
+
+def _pick(rng: np.random.Generator, windows: _Windows, k: int, p_touching: float, *, merges: bool = True) -> int:
+    # A commit of window k; with P(touching) one that touches the trace, else any, merges only where they may be.
+    commits = windows.commits(k)
+    touching = commits[windows.trace[commits]]
+    plain = commits[~windows.merges[commits]]
+    if len(touching) and rng.random() < p_touching:
+        return int(rng.choice(touching))
+    return int(rng.choice(commits if merges or not len(plain) else plain))
+
+
+def _since(rng: np.random.Generator, windows: _Windows, k: int, p_touching: float) -> Mask:
     # Commits that contain a commit drawn from window k.
-    return windows.history.descendants(int(rng.choice(windows.commits(k))))
+    return windows.history.descendants(_pick(rng, windows, k, p_touching))
 
 
 def _shows(rng: np.random.Generator, real: Reality, windows: _Windows, depth: int) -> Mask:
     # Where the bug can show. Releases 1 to depth - 1 have it.
     for k in range(1, depth):
         if rng.random() < real.silent_release[min(k, len(real.silent_release)) - 1]:
-            return _since(rng, windows, k)
+            return _since(rng, windows, k, real.touching_missed)
     if rng.random() < real.silent_range and depth <= len(windows.tags):
-        return _since(rng, windows, depth)
+        return _since(rng, windows, depth, real.touching_missed)
     return np.ones(len(windows.history), dtype=np.bool_)
 
 
@@ -96,9 +118,9 @@ def _named(rng: np.random.Generator, real: Reality, windows: _Windows, depth: in
     # Where the bug shows with the titles of the original commit.
     for k in range(1, depth):
         if rng.random() < real.changed_release:
-            return _since(rng, windows, k)
+            return _since(rng, windows, k, real.touching_missed)
     if rng.random() < real.changed_range and depth <= len(windows.tags):
-        return _since(rng, windows, depth)
+        return _since(rng, windows, depth, real.touching_missed)
     return np.ones(len(windows.history), dtype=np.bool_)
 
 
@@ -106,7 +128,7 @@ def _rates(rng: np.random.Generator, real: Reality, windows: _Windows, depth: in
     rate = 1.0 if rng.random() < real.p_one else rng.beta(real.rate_a, real.rate_b)
     rates = np.full(len(windows.history), rate)
     if rng.random() < real.p_drift:
-        since = _since(rng, windows, int(rng.integers(1, min(depth, len(windows.tags)) + 1)))
+        since = _since(rng, windows, int(rng.integers(1, min(depth, len(windows.tags)) + 1)), real.touching_missed)
         rates[~since] = rng.beta(real.drift_a, real.drift_b)
     return rates
 
@@ -117,10 +139,10 @@ def _foreign(rng: np.random.Generator, real: Reality, windows: _Windows, depth: 
     found = []
     if depth <= n and rng.random() < real.intruder_release.p:
         first = depth + int(rng.geometric(1 - real.p_again))
-        there = _since(rng, windows, min(first, n + 1))
+        there = _since(rng, windows, min(first, n + 1), real.touching_alarm)
         found.append(_intrude(rng, real, real.intruder_release, there, windows.bad))
     if depth <= n and rng.random() < real.intruder_range.p:
-        found.append(_intrude(rng, real, real.intruder_range, _since(rng, windows, depth), windows.bad))
+        found.append(_intrude(rng, real, real.intruder_range, _since(rng, windows, depth, real.touching_alarm), windows.bad))
     return tuple(found)
 
 

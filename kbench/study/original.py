@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kbench.bisection import Bisection, Case
 from kbench.bisection.laboratory import LocalLaboratory
 from kbench.errors import InputError, KbenchError
+from kbench.flakiness import Comparison, compare
 from kbench.progress import Progress
 from kbench.records import KernelImage, Outcome, Run, count_outcomes, count_titles
+from kbench.runs import with_snapshot
 from kbench.search import Costs, Observation
 
 
@@ -25,12 +27,12 @@ class Original:
     build_measured: bool  # false: the kernel was there already, and `costs` has a usual build
     candidates: int  # kernels the range can make, as far as the files of this one tell; else its commits
     releases: int  # to walk back over; 0: a good end is given
+    snapshot_effect: Comparison | None = None  # of a case with `snapshot`: its rate less that of as many cold machines
 
     @property
     def seen(self) -> tuple[int, int]:
         """Runs that crashed, and runs that tell something."""
-        counts = count_outcomes(self.runs)
-        return counts[Outcome.CRASHED], counts[Outcome.CRASHED] + counts[Outcome.OK]
+        return _seen(self.runs)
 
 
 def run_original(case: Case, *, runs: int = 20) -> Original:
@@ -65,6 +67,10 @@ def run_original(case: Case, *, runs: int = 20) -> Original:
             kernel = laboratory.build(commit)
         with Progress("running the reproducer", total=runs) as progress:
             shown = _run(laboratory, kernel, runs, progress.step)
+        cold = None
+        if plan.target.machine.snapshot:
+            with Progress("running it on cold machines", total=runs) as progress:
+                cold = _run(laboratory, with_snapshot(kernel, False), runs, progress.step)
     finally:
         laboratory.close()
     counts, telling = count_outcomes(shown), [run for run in shown if run.outcome in (Outcome.OK, Outcome.CRASHED)]
@@ -86,7 +92,13 @@ def run_original(case: Case, *, runs: int = 20) -> Original:
         not kernel.cached,
         bisection.search.n_kernels or plan.n_candidates,
         0 if plan.good or plan.fix else len(plan.tags),
+        None if cold is None else compare(_seen(shown), _seen(cold)),
     )
+
+
+def _seen(runs: Sequence[Run]) -> tuple[int, int]:
+    counts = count_outcomes(runs)
+    return counts[Outcome.CRASHED], counts[Outcome.CRASHED] + counts[Outcome.OK]
 
 
 def _run(laboratory: LocalLaboratory, kernel: KernelImage, runs: int, on_run: Callable[[], None]) -> list[Run]:

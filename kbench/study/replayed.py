@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kbench.crash.guilty import trace_files
 from kbench.errors import InputError
 from kbench.records import Outcome, Verdict
-from kbench.syzbot import Test, read_log
+from kbench.syzbot import BisectionLog, Test, read_log
 
 RUNS = 10  # of a test whose log says "all runs" and no number: until 2023 always ten, but for some first ones
 
@@ -47,6 +48,7 @@ class Replayed:
     reason: str  # of a failure: "C1" time, "C2" older than the oldest release, "T1" no run, "T2" missed, "T3" false alarm
     version: str  # release before the original commit, "v5.4"
     tests: tuple[Tested, ...]
+    named: str = ""  # what the one commit it named is: "merge", "touches" a file of the crash's trace, "other"; "" not known
 
     def of(self, stage: str) -> list[Tested]:
         """Its tests of one stage."""
@@ -82,7 +84,7 @@ def read_revisions(folder: Path) -> list[Replayed]:
     _check(folder, "logs.tar.xz", "truth.csv")
     with (folder / "truth.csv").open(encoding="utf-8", newline="") as file:
         truth = {row["cause_bisect_log"]: row for row in csv.DictReader(file)}
-    return sorted((_replay(name, tests, truth.get(name, {})) for name, tests in _logs(folder)), key=lambda one: one.name)
+    return sorted((_replay(name, log, truth.get(name, {})) for name, log in _logs(folder)), key=lambda one: one.name)
 
 
 def _check(folder: Path, *names: str) -> None:
@@ -91,19 +93,19 @@ def _check(folder: Path, *names: str) -> None:
             raise InputError(f"study: expected {name} in {folder}, found none; name the folder of the real bisections")
 
 
-def _logs(folder: Path) -> Iterator[tuple[str, tuple[Test, ...]]]:
+def _logs(folder: Path) -> Iterator[tuple[str, BisectionLog]]:
     with tarfile.open(folder / "logs.tar.xz") as archive:
         for member in archive:
             file = archive.extractfile(member) if member.isfile() else None
             if file is not None:
-                yield Path(member.name).stem, read_log(file.read().decode()).tests
+                yield Path(member.name).stem, read_log(file.read().decode())
 
 
-def _replay(name: str, tests: tuple[Test, ...], truth: dict[str, str]) -> Replayed:
+def _replay(name: str, log: BisectionLog, truth: dict[str, str]) -> Replayed:
     rows: list[Tested] = []
     titles: frozenset[str] = frozenset()
     depth, reason, passed = 0, truth.get("reason", ""), False
-    for test in tests:
+    for test in log.tests:
         stage = "B" if test.stage.startswith("release") else {"original": "A", "bisect": "C"}.get(test.stage, "")
         if not stage:
             continue
@@ -115,7 +117,15 @@ def _replay(name: str, tests: tuple[Test, ...], truth: dict[str, str]) -> Replay
         passed |= wrong
     failed = truth.get("wrong_stage", "").removeprefix("Stage ").strip("/")
     version = truth.get("crash_commit_version", "")
-    return Replayed(name, bool(truth), truth.get("result_catergory", ""), failed, reason.strip("/"), version, tuple(rows))
+    category, reason = truth.get("result_catergory", ""), reason.strip("/")
+    return Replayed(name, bool(truth), category, failed, reason, version, tuple(rows), _named(log))
+
+
+def _named(log: BisectionLog) -> str:
+    files = trace_files(log.report)
+    if not log.culprit or log.culprit_is_merge:
+        return "merge" if log.culprit else ""
+    return "" if not files or not log.culprit_files else "touches" if files & log.culprit_files else "other"
 
 
 def _row(test: Test, stage: str, depth: int, titles: frozenset[str]) -> Tested:

@@ -11,6 +11,7 @@ from typing import Any
 
 from kbench.errors import InputError
 from kbench.resources import data_dir
+from kbench.search.suspects import SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Reality:
     untestable_release: float  # of a release: this one and all before cannot be tested
     untestable_range: tuple[float, ...]  # shares of a range that cannot be tested, equally likely
     p_untested: float  # of the original commit
+    touching_missed: float  # where the bug falls silent, changes its title or its rate: such a commit touches the trace
+    touching_alarm: float  # where an intruder begins
     sd_pace: float  # of the logarithm of how long builds and runs take
 
 
@@ -97,7 +100,7 @@ class WorldSpec:
 
 RARE = 0.15  # a rare intruder shows in fewer runs than this
 
-_TRACE: dict[str, Any] = {"rate": 0.5, "touching": 0.02, "prior": 0.5}
+_TRACE: dict[str, Any] = {"rate": 0.5, "touching": 0.02, "prior": SHARE}
 
 
 def world_spec(name: str) -> WorldSpec:
@@ -151,7 +154,17 @@ def syzbot_spec() -> WorldSpec:
     """
     path = data_dir() / "priors.json"
     measured = json.loads(path.read_text(encoding="utf-8"))["measured"]
-    return WorldSpec("syzbot", "like syzbot's", commits=1000, first_runs=(10, 20), limit_h=11.0, reality=_reality(measured))
+    return WorldSpec(
+        "syzbot",
+        "like syzbot's",
+        commits=1000,
+        first_runs=(10, 20),
+        limit_h=11.0,
+        touching=_TRACE["touching"],
+        p_touching=measured["trace"]["p"],
+        prior=SHARE,
+        reality=_reality(measured),
+    )
 
 
 def _reality(measured: dict[str, Any]) -> Reality:
@@ -179,6 +192,8 @@ def _reality(measured: dict[str, Any]) -> Reality:
         untestable_release=_DESERT * measured["skip"]["B"]["p_after_tested_known"],
         untestable_range=tuple(measured["skip"]["C"]["shares_known"]),
         p_untested=measured["not_reproduced"]["p_untested"],
+        touching_missed=measured["trace"]["p_missed"],
+        touching_alarm=measured["trace"]["p_alarm"],
         sd_pace=measured["times"]["build"]["sd"],
     )
 

@@ -6,6 +6,7 @@ lost and nothing is kept twice. Polarity: in a fix log a clean run means `# git 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +40,10 @@ ERRORS = {
     "the culprit is not in the range": "not in range",
     "the culprit is older than the range": "older than range",
 }
+
+# Of a commit as git prints it: a line of a raw diff or of a diffstat, and the parents of a merge.
+_CHANGED = re.compile(r"^(?::\d{6} \d{6} \S+ \S+ [A-Z]\d*\t(\S+)| (\S+) +\| +(?:\d|Bin).*)$", re.MULTILINE)
+_MERGE = re.compile(r"^Merge: ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,16 @@ class BisectionLog:
         """Author, date, message and changed files of the culprit, as git prints them."""
         first = next((i for i, line in enumerate(self.lines) if line.form == "first"), None)
         return "" if first is None else _text_after(self.lines, first)
+
+    @property
+    def culprit_files(self) -> frozenset[str]:
+        """Files the culprit changes, by its diffstat or raw diff; git cuts long names in a diffstat."""
+        return frozenset(raw or stat for raw, stat in _CHANGED.findall(self.culprit_text))
+
+    @property
+    def culprit_is_merge(self) -> bool:
+        """Whether the culprit has several parents."""
+        return bool(_MERGE.search(self.culprit_text))
 
     @property
     def culprit_signature(self) -> str:
