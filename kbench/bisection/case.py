@@ -54,7 +54,7 @@ class Case:
     compiler: str = ""  # Linux only, by name, e.g. "gcc-11"; what fits the release, of those on this machine, by default
     backports: _Words = field(default_factory=list)  # Linux only: fixes (revisions) cherry-picked before each build
     host_access: bool | None = None  # User-Mode Linux only: true lets the guest at the host's network and files
-    relevance: bool | None = None  # commits that cannot change the kernel are not built; true by default for Linux
+    relevance: bool | None = None  # commits that cannot change the kernel are not built; by default where objects are kept
 
     qemu: _Words = ""  # QEMU and its options; {image} {reproducer} {cmdline} are filled in
     machine: str = ""  # instead of `qemu`: a machine of qemu-system-x86_64 started with -kernel, e.g. "pc"

@@ -38,9 +38,12 @@ class Plan:
 
     @property
     def relevance(self) -> bool:
-        """Whether commits that cannot change the kernel are folded into their parents."""
+        """Whether commits that cannot change the kernel are folded into their parents.
+
+        By default where objects are kept from build to build: both take a build that knows what each object depends on.
+        """
         wanted = self.case.relevance
-        return self.target.build.linux is not None if wanted is None else wanted
+        return not self.target.build.clean if wanted is None else wanted
 
     @property
     def liveness(self) -> bool:

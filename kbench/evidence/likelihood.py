@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kbench.evidence.observation import Observation
 from kbench.evidence.priors import FloatArray, Priors
-from kbench.evidence.titles import similarity
+from kbench.evidence.titles import log_odds
 from kbench.evidence.verdicts import TRANSIENT
 
 MAX_TITLES = 3  # foreign titles that get a hypothesis of their own; others say nothing
@@ -28,7 +28,6 @@ P_FIRST = 0.995  # P(what crashes is the bug) while none of its titles is known
 P_NOT_THERE_YET = 0.5  # P(a clean revision that contains none known to crash is older than the bug)
 INTRUDER_A, INTRUDER_B = 0.4, 0.2  # another bug's crash shows at a rate that is Beta(a, b): often once, or always
 SCATTERED_A, SCATTERED_B = 0.5, 20.0  # or now and then, in any run of all
-P_ALIKE = 0.8  # P(two titles are one bug's), at likeness 1, at odds with what their kinds of crashes alone say
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +109,11 @@ def log_clean(runs: int, priors: Priors, passed: int = 0) -> FloatArray:
     return _log_shown(0, passed + runs, priors) - _log_shown(0, passed, priors)
 
 
-def log_masked(seen: Observation, runs: int) -> float:
-    """Log P(another bug crashes each of so many more runs before they tell of this one | what was seen of the revision)."""
-    if not seen.crashed:
+def log_masked(crashed: int, passed: int, runs: int) -> float:
+    """Log P(another bug crashes each of so many more runs before they tell of this one | it crashed so many, others passed)."""
+    if not crashed:
         return -math.inf
-    masked, free = seen.crashed + INTRUDER_A, seen.passed + INTRUDER_B
+    masked, free = crashed + INTRUDER_A, passed + INTRUDER_B
     return _log_beta(masked + runs, free) - _log_beta(masked, free)
 
 
@@ -152,10 +151,9 @@ def _log_owned(
 
 def _log_title(title: str, own: bool, seen: Sequence[Observation], titles: Collection[str], priors: Priors) -> float:
     # Log P(a title is the bug's and this is the first of it), or another bug's, which then has to show wherever it does.
-    alike = P_ALIKE * similarity(title, titles) + (1 - P_ALIKE) / 2
     if own:
-        return math.log(alike * priors.p_changed) + _log_change(title, seen, titles)
-    return math.log(1 - alike) + _log_intrusion(title, seen, priors)
+        return log_odds(title, titles) + math.log(priors.p_changed) + _log_change(title, seen, titles)
+    return _log_intrusion(title, seen, priors)
 
 
 def _log_intrusion(title: str, seen: Sequence[Observation], priors: Priors) -> float:

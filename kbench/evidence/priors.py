@@ -41,8 +41,8 @@ class Priors:
     drift_a: float = 1.0
     drift_b: float = 1.0
     p_own_without: float = 0.004  # a title of the bug shows where the bug is not
-    p_changed: float = 0.18  # the bug shows with other titles only
-    p_intruder: float = 0.03  # another crash shows
+    p_changed: float = 0.27  # of a bisection: somewhere the bug shows with other titles only
+    p_intruder: float = 0.19  # of a bisection: somewhere without the bug another one shows
     p_silent_stretch: float = 0.03  # of a bisection: the bug is silent in some stretch between revisions that show it
     release: float = 7500.0  # commits from release to release where these were measured, as git counts a range
     p_silent_range: float = 0.09  # of a range of a release with a given good end: the bug goes silent in it, going back

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -69,9 +70,10 @@ class Chooser:
         build = np.where(np.isin(self._askable, built), 0.0, self._costs.build)
         done = {commit for commit, seen in told.items() if any(not titles or title in titles for title in seen.crashes)}
         done |= {commit for commit, seen in told.items() if early[commit] and seen.passed}
+        masked = self._masked(told, titles)
         branches, chosen = [Branch(1.0, belief.shows, belief.everywhere, belief.nowhere)], list[Experiment]()
         while len(chosen) < width:
-            p_bug, p_clean, bits = self._average(branches, belief, told)
+            p_bug, p_clean, bits = self._average(branches, belief, told, masked)
             bits *= p_testable[:, None]
             bits[np.isin(self._askable, sorted(done))] = 0.0
             price = self._costs.ask + build[:, None] + p_testable[:, None] * seconds(p_bug, p_clean, self._batches, self._costs)
@@ -87,13 +89,14 @@ class Chooser:
         return chosen
 
     def _average(
-        self, branches: list[Branch], belief: Belief, told: Mapping[int, Observation]
+        self, branches: list[Branch], belief: Belief, told: Mapping[int, Observation], masked: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         # P(bug), P(clean | bug) and bits over all branches, of everything that can be asked for.
         shape = len(self._askable), len(self._batches)
         p_bug, bug_and_clean, bits = np.zeros(shape[0]), np.zeros(shape), np.zeros(shape)
         for branch in branches:
             there, clean = self._channel(branch, belief, told)
+            clean = 1 - (1 - clean) * (1 - masked)
             p_bug += branch.p * there
             bug_and_clean += branch.p * there[:, None] * clean
             bits += branch.p * information(there[:, None], clean, self._priors.p_own_without)
@@ -118,10 +121,31 @@ class Chooser:
             if commit in self._place and (total := rates.sum() + p_silent) > 0:
                 passed = told[commit].passed
                 more = np.exp([log_clean(int(runs), self._priors, passed) for runs in self._batches])
-                # Where other crashes come first, a run may show nothing of this bug at all.
-                masked = np.exp([log_masked(told[commit], int(runs)) for runs in self._batches])
-                p_clean[self._place[commit]] = 1 - (1 - (more @ rates + p_silent) / total) * (1 - masked)
+                p_clean[self._place[commit]] = (more @ rates + p_silent) / total
         return np.clip(p_bug, 0.0, 1.0), np.clip(p_clean, 0.0, 1.0)
+
+    def _masked(self, told: Mapping[int, Observation], titles: frozenset[str]) -> FloatArray:
+        # P(another bug crashes each run of a batch before it shows anything of this one), shape (a, K): the more likely the
+        # nearer a revision lies to one where another did; between two such it is sure to be there.
+        masked = np.zeros((len(self._askable), len(self._batches)))
+        seen = [told[commit] for commit in sorted(told) if told[commit].passed + told[commit].crashed]
+        if not titles or not seen:
+            return masked
+        counts = [(0, 1) if titles.intersection(one.crashes) else (one.crashed, one.passed) for one in seen]
+        commits = np.array([one.commit for one in seen])
+        after = np.searchsorted(commits, self._askable)
+        before = np.where(np.isin(self._askable, commits), after, after - 1).clip(0)
+        after = after.clip(max=len(commits) - 1)
+        for pair in {*zip(before.tolist(), after.tolist(), strict=True)}:
+            here = (before == pair[0]) & (after == pair[1])
+            to_older, to_newer = (np.abs(self._askable[here] - commits[place]) for place in pair)
+            near_newer = np.where(to_older + to_newer > 0, to_older / np.maximum(to_older + to_newer, 1), 0.5)
+            alone = [
+                [math.exp(log_masked(crashed, passed, int(n))) for n in self._batches]
+                for crashed, passed in map(counts.__getitem__, pair)
+            ]
+            masked[here] = np.outer(1 - near_newer, alone[0]) + np.outer(near_newer, alone[1])
+        return masked
 
     def _contained(self, weights: FloatArray) -> FloatArray:
         # Of each commit that can be asked for, ends excepted: the sum of the weights of the members it contains.

@@ -38,6 +38,7 @@ def draw_world(spec: WorldSpec, seed: int, trial: int) -> World:
         buggy=buggy,
         rate=np.where(buggy, spec.rate, 0.0),
         changed=np.zeros(len(history), dtype=np.bool_),
+        changed_title="",
         second_title=False,
         foreign=(),
         noise=spec.false_alarms,

@@ -16,20 +16,22 @@ MEANINGS = {
         "revisions with the bug, seen to crash: p that a title of the original commit shows, p_changed that none does "
         "(by stage: p_changed_releases, p_changed_bisect; p_changed_again after one, p_changed_after_own else); share "
         "of their crashes with such a title when one shows; p_without: one shows on a revision without the bug; p_two: "
-        "the original commit shows two titles or more"
+        "the original commit shows two titles or more; p_kind: none shows, but one of the same kind of crash or of the same "
+        "function, p_function: of the same function"
     ),
     "intruder": (
-        "revisions without the bug: p that another crash shows; p_once of those it was one run of ten or twenty, else "
-        "its rate is Beta(a, b), p_own with a title of the original commit; p_next that the revision tested after one "
-        "shows it too, p_again any later one (all are ancestors of it, so without the bug), p_same_title then of the "
-        "same title"
+        "revisions without the bug: p that another crash shows, p_bisection of the bisections that met one; p_once of those "
+        "it was one run of ten or twenty, else its rate is Beta(a, b), p_own with a title of the original commit, p_kind and "
+        "p_function as above; p_next that the revision tested after one shows it too, p_again any later one (all are "
+        "ancestors of it, so without the bug), p_same_title then of the same title"
     ),
     "silence": (
-        "revisions with the bug that were called good, where the original commit crashed in all runs, so not by bad "
-        "luck: p_release of a release, given that the later ones showed it, by_release the same for the first, second, "
-        "… twelfth and older release back; p_revision of a revision in git's bisection; p_range of the bisections of a "
+        "revisions with the bug that were called good, where the original commit crashed in all runs, so not by bad luck: "
+        "p_release of a release, given that the later ones showed it, by_release the same for the first, second, … "
+        "twelfth and older release back; p_revision of a revision in git's bisection; p_range of the bisections of a "
         "right range that met one; p_walk of the walks over one release with the bug or more that did; p_all of all "
-        "revisions, bad luck included"
+        "revisions, bad luck included; hidden: so many times as much is there, of later releases and of a range, and the "
+        "newest release is so much of a whole one"
     ),
     "trace": (
         "the named commit touches a file of the crash's trace: p where it is the culprit, p_missed where the bisection went "

@@ -17,7 +17,7 @@ from kbench.search.suspects import suspicion
 from kbench.study.graphs import Graph, draw_graph
 from kbench.study.specs import RARE, Intruder, Reality, WorldSpec
 from kbench.study.stretches import no_skips, skip_kind, skip_stretches
-from kbench.study.worlds import SKIPS, TITLE, Foreign, World
+from kbench.study.worlds import CHANGED_TITLES, SKIPS, TITLE, Foreign, World
 
 _SHARE_NEWEST = (0.1, 1.0)  # the original commit is so far on the way to the next release
 
@@ -68,6 +68,7 @@ def draw_real(spec: WorldSpec, real: Reality, rng: np.random.Generator, seed: tu
         priors=replace(Priors.default(), release=float(spec.commits)),
         rate=np.where(buggy & shows, _rates(rng, real, windows, depth), 0.0),
         changed=~_named(rng, real, windows, depth),
+        changed_title=str(rng.choice(CHANGED_TITLES, p=_with_rest(real.p_changed_function, real.p_changed_kind))),
         second_title=bool(rng.random() < real.p_second_title),
         foreign=_foreign(rng, real, windows, depth),
         noise=real.noise,
@@ -106,8 +107,9 @@ def _since(rng: np.random.Generator, windows: _Windows, k: int, p_touching: floa
 
 def _shows(rng: np.random.Generator, real: Reality, windows: _Windows, depth: int) -> Mask:
     # Where the bug can show. Releases 1 to depth - 1 have it.
+    newest = len(windows.commits(1)) / len(windows.commits(2)) if windows.tags else 1.0
     for k in range(1, depth):
-        if rng.random() < real.silent_release[min(k, len(real.silent_release)) - 1]:
+        if rng.random() < real.silent_release[min(k, len(real.silent_release)) - 1] * (newest if k == 1 else 1.0):
             return _since(rng, windows, k, real.touching_missed)
     if rng.random() < real.silent_range and depth <= len(windows.tags):
         return _since(rng, windows, depth, real.touching_missed)
@@ -151,8 +153,13 @@ def _intrude(rng: np.random.Generator, real: Reality, kind: Intruder, since: Mas
     there = since.copy()
     there[bad] = False
     rate = rng.uniform(0, RARE) if rng.random() < kind.p_rare else rng.beta(kind.a, kind.b)
-    title = TITLE if rng.random() < real.p_disguised else f"WARNING in intruder_{int(rng.integers(1000))}"
-    return Foreign(title, there, float(rate))
+    kinds = TITLE, f"KASAN: use-after-free Read in intruder_{rng.integers(1000)}", f"WARNING in intruder_{rng.integers(1000)}"
+    title = rng.choice(kinds, p=_with_rest(real.p_disguised, (1 - real.p_disguised) * real.p_intruder_kind))
+    return Foreign(str(title), there, float(rate))
+
+
+def _with_rest(*shares: float) -> list[float]:
+    return [*shares, 1 - sum(shares)]
 
 
 def _skips(rng: np.random.Generator, real: Reality, windows: _Windows, depth: int) -> NDArray[np.int8]:

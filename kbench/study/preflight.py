@@ -204,6 +204,7 @@ def _draw_world(given: int | History, releases: int, crash_rate: float, seed: tu
         buggy=buggy,
         rate=np.where(buggy, crash_rate, 0.0),
         changed=np.zeros(len(history), dtype=np.bool_),
+        changed_title="",
         second_title=False,
         foreign=(),
         noise=0.0,

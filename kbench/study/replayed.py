@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kbench.crash.guilty import trace_files
 from kbench.errors import InputError
+from kbench.evidence.titles import similarity
 from kbench.records import Outcome, Verdict
 from kbench.syzbot import BisectionLog, Test, read_log
 
@@ -35,6 +36,7 @@ class Tested:
     clean: int
     own: int  # crashed with a title of the original commit
     titles: frozenset[str]
+    alike: float  # the most alike that one of them is to one of the original commit; see `kbench.evidence.similarity`
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ def _row(test: Test, stage: str, depth: int, titles: frozenset[str]) -> Tested:
     good = clean and 3 * (total - clean) <= 2 * total
     verdict = Verdict.BAD if crashed else Verdict.GOOD if good else Verdict.SKIP
     own = crashed if stage == "A" else sum(seen[title] for title in titles & seen.keys())
-    return Tested(stage, depth, verdict, None, False, False, crashed, clean, own, frozenset(seen))
+    alike = max((similarity(title, titles) for title in seen), default=0.0)
+    return Tested(stage, depth, verdict, None, False, False, crashed, clean, own, frozenset(seen), alike)
 
 
 def _with_truth(row: Tested, known: bool, reason: str, *, wrong: bool, passed: bool) -> Tested:

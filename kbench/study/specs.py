@@ -36,15 +36,18 @@ class Reality:
     drift_b: float
     depth: tuple[float, ...]  # entry k - 1: the k-th release back is the first without the bug; the last entry is "more"
     releases: tuple[int, ...]  # how many there are to walk back over, equally likely
-    silent_release: tuple[float, ...]  # entry k - 1: P(silent on the k-th release back | it shows on those before)
+    silent_release: tuple[float, ...]  # entry k - 1: P(silent on the k-th release back | it shows on those before), whole ones
     silent_range: float  # silent from the culprit on, for a part of the way
     changed_release: float  # of a release: going back, the bug shows with other titles from here on
     changed_range: float
+    p_changed_function: float  # of a changed title: it has the function of the first
+    p_changed_kind: float  # it has its kind only
     p_second_title: float  # the bug has two titles, and each shows
     intruder_release: Intruder  # on the first release without the bug
     intruder_range: Intruder  # begins between that and the next release
     p_again: float  # and on one more release back
     p_disguised: float  # of an intruder: it has a title of the bug
+    p_intruder_kind: float  # of one that has not: its kind
     noise: float  # of a run: a crash that has nothing to do with anything
     untestable_release: float  # of a release: this one and all before cannot be tested
     untestable_range: tuple[float, ...]  # shares of a range that cannot be tested, equally likely
@@ -169,6 +172,7 @@ def syzbot_spec() -> WorldSpec:
 
 def _reality(measured: dict[str, Any]) -> Reality:
     rate, drift, title, silence = (measured[name] for name in ("rate", "drift", "own_title", "silence"))
+    hidden, (first, *later) = silence["hidden"], silence["by_release"]
     release, bisect = (measured["intruder"][stage] for stage in "BC")
     return Reality(
         p_one=rate["p_one"],
@@ -179,15 +183,18 @@ def _reality(measured: dict[str, Any]) -> Reality:
         drift_b=drift["b"],
         depth=tuple(p if k < _RECENT else _OLD * p for k, p in enumerate(measured["depth"]["all"])),
         releases=tuple(measured["depth"]["releases"]),
-        silent_release=tuple(min(1.0, _SILENCE * p) for p in silence["by_release"]),
-        silent_range=_SILENCE_RANGE * silence["p_range"],
+        silent_release=(first / hidden["newest"], *(hidden["later"] * p for p in later)),
+        silent_range=hidden["range"] * silence["p_range"],
         changed_release=title["p_changed_after_own"],
         changed_range=title["p_changed_bisect"],
+        p_changed_function=title["p_function"],
+        p_changed_kind=title["p_kind"] - title["p_function"],
         p_second_title=title["p_two"],
         intruder_release=Intruder(_INTRUSION * release["p"], release["p_once"], release["a"], release["b"]),
         intruder_range=Intruder(_P_INTRUDER, bisect["p_once"], bisect["a"], bisect["b"]),
         p_again=release["p_again"],
         p_disguised=measured["intruder"]["all"]["p_own"],
+        p_intruder_kind=measured["intruder"]["all"]["p_kind"],
         noise=_P_NOISE,
         untestable_release=_DESERT * measured["skip"]["B"]["p_after_tested_known"],
         untestable_range=tuple(measured["skip"]["C"]["shares_known"]),
@@ -198,12 +205,11 @@ def _reality(measured: dict[str, Any]) -> Reality:
     )
 
 
-# The logs tell what a bisection met, not what was there to be met. These are chosen so that the policy of 2019 to 2023 fails
-# as often as it did at each stage, by missed bugs and by false alarms.
-# All but the last two are times the measured share.
-_SILENCE, _SILENCE_RANGE = 1.4, 1.25
-_DESERT = 0.6
-_INTRUSION = 1.2
+# The logs tell what a bisection met, not what was there to be met. Like how much silence is hidden, these are chosen so that
+# the policy of 2019 to 2023 fails as often as it did at each stage, by missed bugs and by false alarms. All but the last two
+# are times the measured share.
+_DESERT = 0.7
+_INTRUSION = 1.0
 _RECENT, _OLD = 12, 0.9  # _OLD for culprits older than so many releases, before all add up to 1
 _P_INTRUDER = 0.3
 _P_NOISE = 0.001

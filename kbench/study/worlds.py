@@ -14,7 +14,12 @@ from kbench.search import Costs, Observation
 
 #: Titles of the bug; every world knows the first.
 TITLE, SECOND_TITLE = "KASAN: use-after-free Read in the_bug", "general protection fault in the_bug"
-CHANGED_TITLE = "BUG: unable to handle kernel paging request in elsewhere"
+#: Titles it may change to: of the same function, of the same kind, of neither; so are those of other bugs, but for the first.
+CHANGED_TITLES = (
+    "BUG: unable to handle kernel paging request in the_bug",
+    "KASAN: use-after-free Read in elsewhere",
+    "WARNING in elsewhere",
+)
 NOISE_TITLES = ("INFO: rcu detected stall in somewhere", "WARNING in kvm_wait", "no output from test machine")
 SKIPS = ("", "build", "boot", "test")
 
@@ -46,6 +51,7 @@ class World:
     buggy: Mask
     rate: NDArray[np.float64]  # P(crash) of a run by the bug; 0 without it and where it is silent
     changed: Mask  # where the bug shows with another title than on the original commit
+    changed_title: str  # that one
     second_title: bool  # half of its crashes have its second title
     foreign: tuple[Foreign, ...]
     noise: float  # of a run: a crash that has nothing to do with anything
@@ -86,7 +92,7 @@ class Laboratory:
             return Observation(commit, boot_failed=boot, test_failed=test, signature=signature)
         crashes = _crashes(world, kernel, self._ran[kernel], runs)
         self._ran[kernel] += runs
-        self.shown |= commit == world.bad and bool(crashes.keys() & {TITLE, SECOND_TITLE, CHANGED_TITLE})
+        self.shown |= commit == world.bad and bool(crashes.keys() & {TITLE, SECOND_TITLE, world.changed_title})
         clean = runs - crashes.total()
         reached = bool(world.live[kernel]) if world.live is not None and clean else None
         return Observation(commit, passed=clean, crashes=crashes, signature=signature, reached=reached)
@@ -111,7 +117,7 @@ def _crashes(world: World, kernel: int, first: int, runs: int) -> Counter[str]:
 def _title(world: World, kernel: int, draw: NDArray[np.float64]) -> str:
     if draw[0] < world.rate[kernel]:
         if world.changed[kernel]:
-            return CHANGED_TITLE
+            return world.changed_title
         return SECOND_TITLE if world.second_title and draw[1] < 0.5 else TITLE
     for number, other in zip(draw[_DRAWS:], world.foreign, strict=True):
         if other.there[kernel] and number < other.rate:
