@@ -20,6 +20,7 @@ from kbench.search import Costs, Observation, Search
 from kbench.search.ancestry import Ancestry
 from kbench.search.bayes import BayesStrategy
 from kbench.search.question import Question
+from kbench.search.suspects import suspicion
 from tests.test_search import drive, line, random_parents, seen, truth
 
 TITLE = "WARNING in wp_page_copy"
@@ -201,6 +202,50 @@ def test_a_foreign_crash_here_and_there_does_not_mislead() -> None:
                 Observation(commit, passed=runs - other, crashes={"BUG: sleeping in lock_sock_nested": other}, reached=True)
             )
     assert search.result.culprit == found
+
+
+@pytest.mark.parametrize("title", ["WARNING in frob", "KASAN: use-after-free in wp_page_copy"])
+def test_a_stretch_of_another_title_is_searched_at_its_ends(title: str) -> None:
+    """Inside of it every revision shows the same: whether the bug's under another name or another bug's."""
+    search = strategy(line(2000), 1999, Priors())
+    search.tell(Observation(1999, crashes={TITLE: 10}))
+    asked = []
+    while experiments := search.ask(1):
+        commit, runs = experiments[0].commit, experiments[0].runs
+        asked.append(commit)
+        crashes = {TITLE: runs} if commit >= 1500 else {title: runs} if commit >= 700 else {}
+        search.tell(Observation(commit, passed=0 if crashes else runs, crashes=crashes))
+    assert len(set(asked)) < 35
+    assert sum(750 < commit < 1450 for commit in set(asked)) <= 6
+    listed = dict(search.result.candidates)
+    assert max(listed, key=lambda commit: listed[commit]) in (700, 1500)
+
+
+def test_suspects_share_half_and_merges_are_hardly_any() -> None:
+    history = History.from_parents([(), (0,), (0,), (1, 2), (3,), (4,)])
+    touching = np.array([False, False, True, True, False, False])
+    weight = suspicion(history, touching)
+    assert weight[2] == pytest.approx(weight.sum() * 0.5 + weight[1])
+    assert weight[3] == pytest.approx(weight[1] / 10), "a merge touches what it merges"
+    within = np.array([False, False, False, True, True, True])
+    assert suspicion(history, touching, within).tolist() == [1, 1, 1, 0.1, 1, 1]
+    within[2] = True
+    weight = suspicion(history, touching, within)
+    assert weight[2] == pytest.approx(weight[within].sum() * 0.5 + weight[4]) and weight[1] == 1
+
+
+def test_where_silence_begins_is_less_suspect_than_where_the_bug_does() -> None:
+    """A suspect is named with more confidence than another commit that the same runs point at."""
+    confidence = {}
+    for suspect in (True, False):
+        touching = np.zeros(1000, dtype=np.bool_)
+        touching[[100, 300, 700]] = True
+        touching[500] = suspect
+        history = line(1000)
+        search = strategy(history, 999, Priors(), prior=suspicion(history, touching))
+        drive_to_the_end(search, lambda commit: "bad" if commit >= 500 else "good")
+        confidence[suspect] = search._belief.culprit[search._range.commits.tolist().index(500)]
+    assert confidence[True] > confidence[False]
 
 
 def test_untestable_stretches_are_gone_around() -> None:

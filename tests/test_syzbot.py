@@ -142,12 +142,30 @@ def test_cause_log_says_what_went_in() -> None:
     assert not parent.runs and parent.signature == SIGNATURE
     assert log.outcome == "culprit" and log.culprit == (E, "pipe: wake up readers") and log.candidates == (E,)
     assert "kernel/pipe.c | 2 +-" in log.culprit_text
+    assert log.culprit_files == {"kernel/pipe.c"} and not log.culprit_is_merge
     assert (log.culprit_signature, log.parent_signature) == (SIGNATURE, SIGNATURE[::-1])
     assert (log.error_probability, log.repro_chance) == (0.07, 0.45)
     assert log.costs == syzbot.LogCosts(6, "4h16m14.959531657s", "758.279707ms", "0s")
     assert (log.costs.total_s, log.costs.build_s) == (15374.959531657, 0.758279707)
     assert (log.recipients, log.copies) == (("a@example.org",), ())
     assert log.crash_title == CRASH.title and log.report.startswith("BUG: KASAN") and not log.error
+
+
+@pytest.mark.parametrize(
+    ("tail", "files", "merge"),
+    [
+        (":100644 100644 1a2b 3c4d M\tfs/pipe.c\n:000000 100644 0000 5e6f A\tfs/new.c", {"fs/pipe.c", "fs/new.c"}, False),
+        (" fs/pipe.c   | 12 ++--\n data/a.bin | Bin 0 -> 12 bytes\n 2 files changed", {"fs/pipe.c", "data/a.bin"}, False),
+        ("", set(), True),
+    ],
+)
+def test_files_and_parents_of_the_culprit(tail: str, files: set[str], *, merge: bool) -> None:
+    """In the form of either git, and none in a merge; a message is indented, so none of it can pose as a file."""
+    text = syzbot.render(cause_log()).replace("Author:", f"{'Merge: 1a2b 3c4d' * merge}\nAuthor:")
+    text = text.replace("pipe: wake up readers\n\n kernel/pipe.c | 2 +-", f"pipe: Merge: x\n     fs/not.c | 2 +-\n\n{tail}")
+    log = syzbot.read_log(text)
+    assert "fs/not.c" in log.culprit_text
+    assert (log.culprit_files, log.culprit_is_merge) == (files, merge)
 
 
 def test_a_fix_log_has_the_words_of_git() -> None:
