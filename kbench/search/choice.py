@@ -127,25 +127,18 @@ class Chooser:
     def _masked(self, told: Mapping[int, Observation], titles: frozenset[str]) -> FloatArray:
         # P(another bug crashes each run of a batch before it shows anything of this one), shape (a, K): the more likely the
         # nearer a revision lies to one where another did; between two such it is sure to be there.
-        masked = np.zeros((len(self._askable), len(self._batches)))
         seen = [told[commit] for commit in sorted(told) if told[commit].passed + told[commit].crashed]
         if not titles or not seen:
-            return masked
+            return np.zeros((len(self._askable), len(self._batches)))
         counts = [(0, 1) if titles.intersection(one.crashes) else (one.crashed, one.passed) for one in seen]
+        masked = np.array([[math.exp(log_masked(*count, runs)) for runs in self._batches.tolist()] for count in counts])
         commits = np.array([one.commit for one in seen])
-        after = np.searchsorted(commits, self._askable)
-        before = np.where(np.isin(self._askable, commits), after, after - 1).clip(0)
-        after = after.clip(max=len(commits) - 1)
-        for pair in {*zip(before.tolist(), after.tolist(), strict=True)}:
-            here = (before == pair[0]) & (after == pair[1])
-            to_older, to_newer = (np.abs(self._askable[here] - commits[place]) for place in pair)
-            near_newer = np.where(to_older + to_newer > 0, to_older / np.maximum(to_older + to_newer, 1), 0.5)
-            alone = [
-                [math.exp(log_masked(crashed, passed, int(n))) for n in self._batches]
-                for crashed, passed in map(counts.__getitem__, pair)
-            ]
-            masked[here] = np.outer(1 - near_newer, alone[0]) + np.outer(near_newer, alone[1])
-        return masked
+        newer = np.searchsorted(commits, self._askable)
+        older = np.where(np.isin(self._askable, commits), newer, newer - 1).clip(0)
+        newer = newer.clip(max=len(commits) - 1)
+        to_older, to_newer = np.abs(self._askable - commits[older]), np.abs(self._askable - commits[newer])
+        share = (to_older / np.maximum(to_older + to_newer, 1))[:, None]
+        return (1 - share) * masked[older] + share * masked[newer]
 
     def _contained(self, weights: FloatArray) -> FloatArray:
         # Of each commit that can be asked for, ends excepted: the sum of the weights of the members it contains.

@@ -23,7 +23,7 @@ def draw_world(spec: WorldSpec, seed: int, trial: int) -> World:
     history, bad = graph.history, len(graph.history) - 1
     candidates = np.flatnonzero(history.candidates(bad, [0]))
     trace = draw_touching(rng, spec, history, candidates)
-    culprit = _culprit(rng, spec, candidates, trace)
+    culprit = _culprit(rng, spec, history, candidates, trace)
     buggy = history.descendants(culprit)
     skip = no_skips(len(history))
     if spec.skips:
@@ -51,9 +51,13 @@ def draw_world(spec: WorldSpec, seed: int, trial: int) -> World:
     )
 
 
-def _culprit(rng: np.random.Generator, spec: WorldSpec, candidates: NDArray[np.int64], trace: Mask) -> int:
-    inside = trace.any() and rng.random() < spec.p_touching
-    return int(rng.choice(candidates[trace[candidates] == inside]))
+def _culprit(rng: np.random.Generator, spec: WorldSpec, history: History, candidates: NDArray[np.int64], trace: Mask) -> int:
+    # Where files count, a culprit is no merge: none of the real ones was.
+    if not trace.any():
+        return int(rng.choice(candidates))
+    inside = rng.random() < spec.p_touching
+    plain = np.array([len(history.parents[commit]) < 2 for commit in candidates])
+    return int(rng.choice(candidates[plain & (trace[candidates] == inside)]))
 
 
 def _kernels(rng: np.random.Generator, history: History, noops: float, skip: NDArray[np.int8], culprit: int) -> NDArray[np.int64]:
