@@ -21,6 +21,7 @@ from kbench.search.ancestry import Ancestry
 from kbench.search.bayes import BayesStrategy
 from kbench.search.question import Question
 from kbench.search.suspects import suspicion
+from kbench.study.graphs import draw_graph
 from tests.test_search import drive, line, random_parents, seen, truth
 
 TITLE = "WARNING in wp_page_copy"
@@ -221,6 +222,21 @@ def test_a_stretch_of_another_title_is_searched_at_its_ends(title: str) -> None:
     assert max(listed, key=lambda commit: listed[commit]) in (700, 1500)
 
 
+def test_a_stretch_seen_to_be_silent_is_searched_at_its_ends() -> None:
+    """Clean revisions of which it is known that the reproducer did not get there say nothing, and neither would their neighbours."""
+    search = strategy(line(2000), 1999, Priors())
+    search.tell(Observation(1999, crashes={TITLE: 10}))
+    asked = []
+    while experiments := search.ask(1):
+        commit, runs = experiments[0].commit, experiments[0].runs
+        asked.append(commit)
+        crashes = {TITLE: runs} if commit >= 1500 or 400 <= commit < 700 else {}
+        reached = None if crashes else not 700 <= commit < 1500
+        search.tell(Observation(commit, passed=0 if crashes else runs, crashes=crashes, reached=reached))
+    assert search.result.culprit == 400
+    assert len(set(asked)) < 25 and sum(750 < commit < 1450 for commit in set(asked)) <= 5
+
+
 def test_suspects_share_half_and_merges_are_hardly_any() -> None:
     history = History.from_parents([(), (0,), (0,), (1, 2), (3,), (4,)])
     touching = np.array([False, False, True, True, False, False])
@@ -293,6 +309,20 @@ def test_several_experiments_at_once_are_apart() -> None:
     search.tell(seen(999, "bad"))
     commits = sorted(experiment.commit for experiment in search.ask(width=3))
     assert 150 < commits[0] < 350 < commits[1] < 650 < commits[2] < 850
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_several_at_once_cut_a_graph_into_parts_that_are_alike(seed: int) -> None:
+    """Three commits of a graph with merges tell four parts of the range apart or more; none of them holds half of the belief."""
+    history = draw_graph(np.random.default_rng(seed), [600]).history
+    search = Search(history, bad=len(history) - 1, good=[0], strategy="bayes")
+    search.tell(seen(len(history) - 1, "bad"))
+    asked = [experiment.commit for experiment in search.ask(width=3)]
+    assert len(set(asked)) == 3
+    inside = np.flatnonzero(history.candidates(len(history) - 1, [0]))
+    told = np.array([history.ancestors(commit)[inside] for commit in asked])
+    _, sizes = np.unique(told, axis=1, return_counts=True)
+    assert len(sizes) >= 4 and sizes.max() < 0.45 * len(inside)
 
 
 def test_machines_of_some_width_are_kept_busy() -> None:

@@ -125,12 +125,12 @@ class Chooser:
         return np.clip(p_bug, 0.0, 1.0), np.clip(p_clean, 0.0, 1.0)
 
     def _masked(self, told: Mapping[int, Observation], titles: frozenset[str]) -> FloatArray:
-        # P(another bug crashes each run of a batch before it shows anything of this one), shape (a, K): the more likely the
-        # nearer a revision lies to one where another did; between two such it is sure to be there.
+        # P(no run of a batch can show the bug), shape (a, K): another bug crashes first, or the reproducer does not get there. The
+        # more likely the nearer a revision lies to one where that was seen; between two such it is nearly sure.
         seen = [told[commit] for commit in sorted(told) if told[commit].passed + told[commit].crashed]
         if not titles or not seen:
             return np.zeros((len(self._askable), len(self._batches)))
-        counts = [(0, 1) if titles.intersection(one.crashes) else (one.crashed, one.passed) for one in seen]
+        counts = [_hidden(one, titles) for one in seen]
         masked = np.array([[math.exp(log_masked(*count, runs)) for runs in self._batches.tolist()] for count in counts])
         commits = np.array([one.commit for one in seen])
         newer = np.searchsorted(commits, self._askable)
@@ -179,6 +179,13 @@ class Chooser:
                 if p > 0:
                     split.append(Branch(branch.p * p, shows / p, everywhere / p, nowhere / p))
         return sorted(split, key=lambda branch: -branch.p)[:MAX_BRANCHES]
+
+
+def _hidden(seen: Observation, titles: frozenset[str]) -> tuple[int, int]:
+    # Runs that could not show the bug, and those that could.
+    if titles.intersection(seen.crashes):
+        return 0, 1
+    return (seen.crashed + seen.passed, 0) if seen.reached is False else (seen.crashed, seen.passed)
 
 
 def _distance(commits: np.ndarray, marks: np.ndarray) -> FloatArray:

@@ -83,24 +83,32 @@ def read_revisions(folder: Path) -> list[Replayed]:
     InputError
         A file is missing.
     """
-    _check(folder, "logs.tar.xz", "truth.csv")
-    with (folder / "truth.csv").open(encoding="utf-8", newline="") as file:
-        truth = {row["cause_bisect_log"]: row for row in csv.DictReader(file)}
-    return sorted((_replay(name, log, truth.get(name, {})) for name, log in _logs(folder)), key=lambda one: one.name)
+    truth = read_truth(folder)
+    return sorted((_replay(name, log, truth.get(name, {})) for name, log in read_logs(folder)), key=lambda one: one.name)
+
+
+def read_truth(path: Path) -> dict[str, dict[str, str]]:
+    """Return the rows of truth.csv, the file or its folder, by the name of the log; errors as for `read_revisions`."""
+    file = path / "truth.csv" if path.is_dir() else path
+    _check(file.parent, file.name)
+    with file.open(encoding="utf-8", newline="") as lines:
+        return {row["cause_bisect_log"]: row for row in csv.DictReader(lines)}
+
+
+def read_logs(folder: Path) -> Iterator[tuple[str, BisectionLog]]:
+    """Read the logs of logs.tar.xz one by one, with their names; errors as for `read_revisions`."""
+    _check(folder, "logs.tar.xz")
+    with tarfile.open(folder / "logs.tar.xz") as archive:
+        for member in archive:
+            file = archive.extractfile(member) if member.isfile() else None
+            if file is not None:
+                yield Path(member.name).stem, read_log(file.read().decode())
 
 
 def _check(folder: Path, *names: str) -> None:
     for name in names:
         if not (folder / name).is_file():
             raise InputError(f"study: expected {name} in {folder}, found none; name the folder of the real bisections")
-
-
-def _logs(folder: Path) -> Iterator[tuple[str, BisectionLog]]:
-    with tarfile.open(folder / "logs.tar.xz") as archive:
-        for member in archive:
-            file = archive.extractfile(member) if member.isfile() else None
-            if file is not None:
-                yield Path(member.name).stem, read_log(file.read().decode())
 
 
 def _replay(name: str, log: BisectionLog, truth: dict[str, str]) -> Replayed:

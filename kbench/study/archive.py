@@ -1,0 +1,102 @@
+"""Logs out of files: plain, packed, in archives, in folders. One effect: reading. Read `read_files` first."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from kbench.errors import InputError, LogError
+from kbench.syzbot import BisectionLog, read_log
+
+MAX_BYTES = 64 << 20  # of one log, unpacked; the longest known one has 3 MB
+_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
+_BROKEN = (OSError, EOFError, lzma.LZMAError, tarfile.TarError, zlib.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file, or a member of an archive; either what it holds or why that could not be read."""
+
+    name: str  # without the folder: what tells logs apart
+    content: bytes = b""
+    problem: str = ""
+
+
+def read_files(paths: Iterable[Path]) -> Iterator[Found]:
+    """Read files, those in folders and in archives, one by one; what cannot be read does not end it.
+
+    Raises
+    ------
+    InputError
+        A path that is not there.
+    """
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"log: expected a file or a folder at {path}, found none; name logs, archives of them or folders")
+        for file in sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]:
+            yield from _read_file(file)
+
+
+def parse(found: Found) -> BisectionLog:
+    """Read what was found as a log; bytes that are no text become U+FFFD.
+
+    Raises
+    ------
+    LogError
+        It could not be read, is empty, is an HTML page, or is no log.
+    """
+    if found.problem:
+        raise LogError(f"log: expected to read {found.name}, {found.problem}; get it again")
+    start = found.content[:1000].lstrip().lower()
+    if not start:
+        raise LogError(f"log: expected text in {found.name}, it is empty; get it again")
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise LogError(f"log: expected plain text in {found.name}, saw an HTML page; save the raw log instead of the page")
+    return read_log(found.content.decode(errors="replace"))
+
+
+def _read_file(path: Path) -> Iterator[Found]:
+    try:
+        if _is_archive(path):
+            yield from _read_archive(path)
+        else:
+            with _unpacked(path) as file:
+                yield _bounded(path.name, file)
+    except _BROKEN as error:
+        yield Found(path.name, problem=f"{error or type(error).__name__}")
+
+
+def _unpacked(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        start = file.read(len(_XZ))
+    if start.startswith(_GZIP):
+        return cast(IO[bytes], gzip.open(path))
+    return cast(IO[bytes], lzma.open(path)) if start == _XZ else path.open("rb")
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except _BROKEN:
+        return False
+
+
+def _read_archive(path: Path) -> Iterator[Found]:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            file = archive.extractfile(member) if member.isfile() else None
+            if file:
+                yield _bounded(Path(member.name).name, file)
+
+
+def _bounded(name: str, file: IO[bytes]) -> Found:
+    content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        return Found(name, problem=f"it has more than {MAX_BYTES >> 20} MiB")
+    return Found(name, content)
