@@ -237,6 +237,15 @@ def test_a_stretch_seen_to_be_silent_is_searched_at_its_ends() -> None:
     assert len(set(asked)) < 25 and sum(750 < commit < 1450 for commit in set(asked)) <= 5
 
 
+@pytest.mark.parametrize("run", [0.001, 0.2, 500.0])
+def test_builds_may_cost_a_thousand_runs_or_less_than_one(run: float) -> None:
+    """However little a second run of a built revision costs, it does not keep the search from what is left to build."""
+    search = strategy(line(100), 99, Priors(), good=(), tags=(60, 20), costs=Costs(build=400.0, run=run))
+    search.tell(seen(99, "bad"))
+    drive_to_the_end(search, lambda commit: "skip" if 40 <= commit < 43 else "bad" if commit >= 30 else "good")
+    assert (search.result.outcome, search.result.culprit) == ("culprit", 30)
+
+
 def test_suspects_share_half_and_merges_are_hardly_any() -> None:
     history = History.from_parents([(), (0,), (0,), (1, 2), (3,), (4,)])
     touching = np.array([False, False, True, True, False, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from kbench.search.question import Experiment
 from kbench.search.worth import batches, information, seconds
 
 MAX_MEMBERS = 40_000  # of a longer range only the releases are asked for, until it is shorter
-MIN_BITS = 0.02  # what cannot tell so much, however often it is run, is not worth a build
+MIN_BITS = 0.02  # what cannot tell so much, however often it is run, is not worth asking, however cheap
+N_MASKED = 10  # runs that all crashed elsewhere: more will as well
 P_BATCH_ENDS = 0.25  # a batch that would end early more often than this is asked for in parts
 MAX_BRANCHES = 16  # answers that are thought through when several experiments go on at once
 
@@ -70,16 +72,17 @@ class Chooser:
         build = np.where(np.isin(self._askable, built), 0.0, self._costs.build)
         done = {commit for commit, seen in told.items() if any(not titles or title in titles for title in seen.crashes)}
         done |= {commit for commit, seen in told.items() if early[commit] and seen.passed}
+        done |= {commit for commit, seen in told.items() if seen.crashed >= N_MASKED and not seen.passed}
         masked = self._masked(told, titles)
         branches, chosen = [Branch(1.0, belief.shows, belief.everywhere, belief.nowhere)], list[Experiment]()
         while len(chosen) < width:
             p_bug, p_clean, bits = self._average(branches, belief, told, masked)
             bits *= p_testable[:, None]
-            bits[np.isin(self._askable, sorted(done))] = 0.0
+            bits[np.isin(self._askable, sorted(done)) | (bits.max(axis=1) < MIN_BITS)] = 0.0
+            if not bits.any():
+                break
             price = self._costs.ask + build[:, None] + p_testable[:, None] * seconds(p_bug, p_clean, self._batches, self._costs)
             place, size = map(int, np.unravel_index(int(np.argmax(bits / np.maximum(price, 1e-9))), bits.shape))
-            if bits[place].max() < MIN_BITS:
-                break
             commit = int(self._askable[place])
             done.add(commit)
             runs = self._part(float(p_bug[place]), p_clean[place], size)
@@ -130,11 +133,11 @@ class Chooser:
         seen = [told[commit] for commit in sorted(told) if told[commit].passed + told[commit].crashed]
         if not titles or not seen:
             return np.zeros((len(self._askable), len(self._batches)))
-        counts = [_hidden(one, titles) for one in seen]
-        masked = np.array([[math.exp(log_masked(*count, runs)) for runs in self._batches.tolist()] for count in counts])
-        commits = np.array([one.commit for one in seen])
+        counts = [(0, 1), *_pooled([_hidden(one, titles) for one in seen])]  # before all history nothing hides anything
+        masked = np.array([[_masked(*count, runs) for runs in self._batches.tolist()] for count in counts])
+        commits = np.array([-1, *(one.commit for one in seen)])
         newer = np.searchsorted(commits, self._askable)
-        older = np.where(np.isin(self._askable, commits), newer, newer - 1).clip(0)
+        older = np.where(np.isin(self._askable, commits), newer, newer - 1)
         newer = newer.clip(max=len(commits) - 1)
         to_older, to_newer = np.abs(self._askable - commits[older]), np.abs(self._askable - commits[newer])
         share = (to_older / np.maximum(to_older + to_newer, 1))[:, None]
@@ -186,6 +189,20 @@ def _hidden(seen: Observation, titles: frozenset[str]) -> tuple[int, int]:
     if titles.intersection(seen.crashes):
         return 0, 1
     return (seen.crashed + seen.passed, 0) if seen.reached is False else (seen.crashed, seen.passed)
+
+
+def _pooled(counts: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    # What hides the bug in neighbours is one thing: they have the sums of all of them.
+    pooled = []
+    for hidden, group in itertools.groupby(counts, lambda count: count[0] > 0):
+        rows = list(group)
+        pooled += [(sum(row[0] for row in rows), sum(row[1] for row in rows))] * len(rows) if hidden else rows
+    return pooled
+
+
+def _masked(hidden: int, shown: int, runs: int) -> float:
+    # P(none of the next runs can show it); what hid it in every run so far will in all or in none.
+    return math.exp(log_masked(hidden, shown, runs if shown else 1))
 
 
 def _distance(commits: np.ndarray, marks: np.ndarray) -> FloatArray:
