@@ -6,7 +6,8 @@
 #   make test-linux   install, then run the tests that build and boot real Linux; test-linux-aarch64 are those left out there
 #   make check        ruff and mypy
 #   make bench        the figures the README claims
-#   make bench-linux  those about Linux; bench-search, bench-study, bench-lab: the search
+#   make bench-linux  those about Linux; bench-search, bench-study, bench-lab: the search; bench-crash: crash reports
+#   make fuzz         drawn consoles against the crash parser
 #   make lab          open JupyterLab on the notebooks
 #   make pictures     draw the README's pictures again
 
@@ -16,12 +17,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo demo-linux test test-linux check bench bench-linux bench-search bench-lab bench-study lab pictures clean
+.PHONY: help demo demo-linux test test-linux check bench bench-linux bench-search bench-lab bench-study bench-crash fuzz lab pictures clean
 .PHONY: test-linux-um test-linux-qemu test-linux-aarch64
 .PHONY: install install-linux install-test packages packages-browser packages-linux packages-linux-test
 
 help:
-	@sed -n '3,11s/^# *//p' Makefile
+	@sed -n '3,12s/^# *//p' Makefile
 
 # What kbench needs from Debian, and the programs that show it is there.
 PACKAGES := git gcc make qemu-system-x86 python3-venv
@@ -93,6 +94,12 @@ bench-lab: install
 
 bench-study: install
 	@$(BIN)/python -m tests.bench_study
+
+bench-crash: install-test
+	@$(BIN)/python -m tests.bench_crash
+
+fuzz: install-test
+	@$(BIN)/python -m pytest -q tests/fuzz_crash.py
 
 bench-linux: install-linux
 	@$(BIN)/python -m tests.bench_linux

@@ -205,7 +205,15 @@ def test_conformance() -> None:
     found = [(case, crash.parse(case["log"])) for case in cases]
     crashes = [(case, report) for case, report in found if case["title"]]
     assert all(report is None for case, report in found if not case["title"])
-    assert sum(report is not None and report.title == case["title"] for case, report in crashes) > 0.84 * len(crashes)
-    assert sum(report is not None and report.type == case["type"] for case, report in crashes) > 0.98 * len(crashes)
+    read = [(case, report) for case, report in crashes if report]
+    assert sum(report.title == case["title"] for case, report in read) > 0.98 * len(crashes)
+    assert sum(report.type == case["type"] for case, report in read) > 0.99 * len(crashes)
+    assert sum(bool(report.corrupted) == case["corrupted"] for case, report in read) > 0.98 * len(crashes)
+    assert sum(sorted(report.alt) == case["alt"] for case, report in read) > 0.98 * len(crashes)
+    assert all(report.report == case["report"] for case, report in read if case["report"])
+    for case, report in read:
+        again, after = crash.parse(case["log"][report.start :]), crash.parse(case["log"][report.end :])
+        assert again is not None and (again.title, again.start) == (report.title, 0)
+        assert after is None or after.title != report.title or len(crash.parse_all(case["log"])) > 1
     guilty = list(corpus("linux_guilty_dev.jsonl.gz"))
-    assert sum(crash.guilty_file(case["log"]) == case["file"] for case in guilty) > 0.8 * len(guilty)
+    assert sum(crash.guilty_file(case["log"]) == case["file"] for case in guilty) > 0.95 * len(guilty)

@@ -36,6 +36,7 @@ FLOORS = {
     "machines": 2,
     "symbols": 2,
     "maintainers": 2,
+    "opinion": 2,
     "judge": 3,
     "runs": 3,
     "liveness": 3,
@@ -52,7 +53,7 @@ FLOORS = {
     "demo": 6,
     "cli": 6,
 }
-PURE = {"relevance", "history", "search", "evidence", "flakiness", "crash", "syzbot", "reproducer", "records", "errors", "judge"}
+PURE = {"relevance", "history", "search", "evidence", "flakiness", "crash", "syzbot", "reproducer", "records", "errors", "judge", "opinion"}
 EFFECTS = {"os", "subprocess", "time", "random", "git", "sqlite3", "ipywidgets", "socket", "asyncio", "shutil", "tempfile"}
 
 
@@ -91,6 +92,7 @@ def test_imports_only_from_floors_below(path: Path) -> None:
 _SIDEWAYS = {
     "search": {"history", "evidence"},
     "evidence": {"resources"},
+    "crash": {"evidence"},
     "relevance": {"history"},
     "kernels": {"repository", "targets"},
     "runs": {"judge"},

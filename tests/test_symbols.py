@@ -122,7 +122,7 @@ def test_a_report_is_symbolised_and_keeps_its_title(kernel: KernelImage) -> None
     assert parsed
     assert plain
     assert plain.frame == "frob"
-    assert parsed.title == "general protection fault in inner"  # what is inlined is where it happened
+    assert parsed.title == plain.title  # what is inlined does not change it
 
 
 def test_where_user_mode_linux_faulted_is_named(kernel: KernelImage) -> None:

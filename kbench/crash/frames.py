@@ -1,132 +1,120 @@
-"""Stack traces, and the function to blame. Read `blame` first.
+"""Stack traces: lines to functions, and where traces begin and end. Read `trace` first.
 
-A function is generic when it is where bugs show and not where they are: allocators, string and memory helpers, locks,
-sanitizers, printk, the code that dumps stacks. The first function that is not generic names the crash.
+Functions that were inlined are passed over: a report names the same functions before and after it is symbolised.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
+from functools import lru_cache
+from itertools import pairwise, takewhile
 
-from kbench.crash.functions import DISPATCHERS, GENERIC, HANG_BUCKETS, INTERRUPTS, ROOTS, SLEEPING, STALL_BUCKETS, WAITING
+from kbench.crash.mangled import demangled
 
-# `func+0x12/0x34`, also `[<c0123456>] func+0x12/0x34`, or symbolized `func file.c:12 [inline]`; "?" is a guess.
+_NAME = r"[A-Za-z_][\w.$]{0,400}"
+_SIZE = r"\+0x[0-9a-f]{1,9}/0x[0-9a-f]{1,9}"
+# `func+0x12/0x34`, `[<c0123456>] func+0x12/0x34`, `[c000000001] [c000000002] func+…` (ppc), `(func) from [<…>] (func+…)` and
+# `func from func+…` (arm); "?" and "(unreliable)" are guesses of the unwinder.
 _FRAME = re.compile(
-    r"(?:[0-9]{1,2}:)?\s{0,20}(?:\[<[0-9a-f ]{0,40}>\] ?)?(?:\([^()\n]{0,40}\) ?)?(\? )?"
-    r"(?:\([^()\n]{0,40}\) from )?(?:\[<[0-9a-f]{0,16}>\] )?\(?"
-    r"([A-Za-z_<][\w.$<>:]{0,200})"
-    r"(?:\+0x[0-9a-f]{1,9}/0x[0-9a-f]{1,9}| \S{1,200}\.(?:c|h|S|rs):[0-9]{1,7}(?= |$))"
+    r"(?:[0-9]{1,2}:)?\s{0,20}(?:</?[A-Z]{2,12}> {1,4})?\(?(?:\[<?[0-9a-f ]{0,40}>?\] {0,2}){0,2}(\? )?"
+    r"(?:\(?(" + _NAME + r")\)? from (?:\[<[0-9a-f]{0,16}>\] )?\(?)?(" + _NAME + r")" + _SIZE
 )
+_AT = re.compile(r"at:?\s{1,20}(?:\[<[0-9a-f]{0,16}>\] )?(" + _NAME + r")" + _SIZE)
 _POINTER = re.compile(
-    r"(?:RIP: (?:e033|00[0-2][0-9a-f]):(?:\[<[0-9a-f]*>\] {0,2}){0,2}|EIP: (?:00[0-9a-f]{2}:)?(?:\[<[0-9a-f]*>\] )?|EIP is at |"
-    r"[pP][cC] is at |pc : (?:\[<[0-9a-f]*>\] ?)?|NIP \[[0-9a-f]*\] |epc : |PC is at |Krnl PSW : .{0,60}\()"
-    r"(?=([A-Za-z_][\w.$]{0,200})(?:\+0x| \S{1,200}:[0-9]))"
+    r"\s{0,4}(?:[RE]?IP: (?:[0-9a-f]{4}:)?|EIP is at |[pP][cC] is at |pc : |NIP |epc : |Krnl PSW : .{0,60}\()"
+    r"(?:\[<?[0-9a-f]*>?\] {0,2}){0,2}(?=(" + _NAME + r")\+0x)"
 )
-_HEADING = re.compile(r"(?:Call [Tt]race|Backtrace|Stack backtrace|stack backtrace|Call Trace \(.{0,40}\)):")
+_NOWHERE = re.compile(r"(?:PC is at|pc :) (?:\[<0{1,16}>\]|0x0{1,16}\b)")  # jumped through a null pointer: the caller knows
+_LINK = re.compile(r"(?:LR is at|lr :) (?:\[<[0-9a-f]*>\] )?(" + _NAME + r")\+0x")
+_HEADING = re.compile(r"(?:(?:Call|call) [Tt]race|Backtrace|Stack backtrace|stack backtrace|Call Trace \(.{0,40}\)):")
 # What comes after the trace of the crash itself: other traces, other matters.
-_NEXT_TRACE = re.compile(
-    r"(?:Allocated|Freed) by task|(?:Allocated|Freed):|Last potentially related|Second to last potentially|Uninit was|"
-    r"Local variable|Memory state around|The buggy address|Showing all locks|NMI backtrace for cpu|which belongs to|"
-    r"stack backtrace of|page last |page_owner|Modules linked in|---\[ end trace|Kernel panic - not syncing"
+NEXT_TRACE = re.compile(
+    r"(?:(?:Allocated|Freed) by task|(?:Allocated|Freed):|Last potentially related|Second to last potentially|Uninit was|"
+    r"Local variable|Memory state around|The buggy address|Showing all locks|NMI backtrace for cpu|"
+    r"stack backtrace of|page last |page_owner|Modules linked in|---\[ end trace|Kernel panic - not syncing)"
 )
 _SUFFIX = re.compile(r"\.(?:isra|part|constprop|cold|llvm|lto_priv|kcsan|specialized)\b.*|\.\d.*")
-
-SYSCALL_PREFIXES = (
-    "SYSC_", "SyS_", "sys_", "__x64_", "__ia32_", "__arm64_", "____sys_", "___sys_", "__sys_", "__se_", "__se_sys_",
-    "__do_sys_", "compat_SYSC_", "compat_SyS_", "ksys_",
-)  # fmt: skip
 
 
 def base_name(function: str) -> str:
     """The function as written in the source, without what the compiler added."""
-    return _SUFFIX.sub("", function)
+    if function.startswith("_Z") or function.startswith("_R"):
+        return demangled(function)
+    return _SUFFIX.sub("", function) if "." in function else function
 
 
-def frame_of(line: str) -> str | None:
+def is_heading(line: str) -> bool:
+    """Whether a stack trace follows."""
+    return "race" in line and bool(_HEADING.search(line))
+
+
+@lru_cache(maxsize=4096)  # several steps ask for the same lines
+def frame_of(line: str, guesses: bool = False) -> str | None:
     """The function of a line of a stack trace; None when it is none, or the unwinder only guesses."""
-    frame = _FRAME.match(line)
-    return base_name(frame[2]) if frame and not frame[1] else None
+    frame = _FRAME.match(line) if "+0x" in line else None
+    guessed = frame and (frame[1] or "(unreliable)" in line)
+    return base_name(frame[2] or frame[3]) if frame and (guesses or not guessed) else None
 
 
 def pointer_of(lines: Iterable[str]) -> list[str]:
     """The functions the faulting instruction is in, as the first register dump of the kernel names them."""
     functions = []
+    pattern = _POINTER
     for line in lines:
-        pointer = _POINTER.search(line)
+        pointer = pattern.match(line) if "+0x" in line else None
         if pointer:
             functions.append(base_name(pointer[1]))
         elif functions:
             break
+        elif pattern is _POINTER and _NOWHERE.match(line):
+            pattern = _LINK
     return functions
 
 
 def trace(lines: Sequence[str]) -> list[str]:
-    """The functions of the first call trace, innermost first; without a heading, of all frames there are."""
-    start = next((i for i, line in enumerate(lines) if _HEADING.search(line)), None)
-    if start is None:
-        return list(all_frames(takewhile(lambda line: not _NEXT_TRACE.search(line), lines[1:])))
-    found = list(all_frames(takewhile(lambda line: not _NEXT_TRACE.search(line), lines[start + 1 :])))
-    return found or list(all_frames(lines[start + 1 :]))
+    """The functions of the first call trace, innermost first; without a heading, of the first frames in a row."""
+    start = next((i for i, line in enumerate(lines) if is_heading(line)), None)
+    if start is not None:
+        return top_frames(lines[start:]) or list(all_frames(lines[start + 1 :]))
+    frames = [frame_of(line) for line in lines[1:]]
+    first = next((i for i, pair in enumerate(pairwise(frames)) if all(pair)), len(frames))  # one alone is no trace
+    return [function for function in takewhile(bool, frames[first:]) if function]
+
+
+def top_frames(lines: Sequence[str]) -> list[str]:
+    """The functions below a line, up to where other traces begin."""
+    return list(all_frames(takewhile(lambda line: line.startswith(" ") or not NEXT_TRACE.match(line), lines[1:])))
 
 
 def trace_after(lines: Sequence[str], heading: re.Pattern[str]) -> list[str]:
-    """The functions of the trace below a heading."""
+    """The functions of the trace below a heading, and those that lines about locks name."""
     start = next((i for i, line in enumerate(lines) if heading.search(line)), None)
-    return [] if start is None else list(all_frames(lines[start + 1 :]))
+    return [] if start is None else [name for line in lines[start + 1 :] if (name := frame_of(line) or _holder(line))]
 
 
 def all_frames(lines: Iterable[str]) -> Iterator[str]:
     """The functions of all traces and register dumps, one after the other."""
     for line in lines:
-        function = frame_of(line) or next(iter(pointer_of([line])), None)
-        if function:
+        if "+0x" in line and (function := frame_of(line) or next(iter(pointer_of([line])), None)):
             yield function
 
 
-def blame(functions: Iterable[str], skip: re.Pattern[str] | None = None) -> str:
-    """The first function that is not generic; "" when there is none."""
-    for function in functions:
-        if not GENERIC.match(function) and not (skip and skip.match(function)):
-            return function
-    return ""
-
-
-def blame_hang(functions: Sequence[str]) -> str:
-    """The function that waits, or the lock half the kernel waits for."""
-    for function in functions:
-        for names, bucket in HANG_BUCKETS:
-            if names.match(function):
-                return bucket
-        if not WAITING.match(function) and not GENERIC.match(function):
-            return function
-    return ""
-
-
-def blame_stall(functions: Sequence[str]) -> str:
-    """The function a dispatcher called, above the interrupt that found it still running, in the first stack that runs."""
-    stack = next((stack for stack in _stacks(functions) if not SLEEPING.match(stack[0])), [])
-    interrupts = (i for i, function in enumerate(stack) if INTERRUPTS.match(function))
-    below = ""
-    for function in stack[next(interrupts, 0) :]:
-        bucket = next((bucket for names, bucket in STALL_BUCKETS if names.match(function)), None)
-        if bucket:
-            return bucket
-        if not DISPATCHERS.match(function):
-            below = below if INTERRUPTS.match(function) else function
-        elif below:
-            return below
-    return below
-
-
-def _stacks(functions: Iterable[str]) -> Iterator[list[str]]:
-    # Traces printed one after the other, cut at their roots.
+def stacks(lines: Iterable[str]) -> Iterator[list[str]]:
+    """The functions of each trace there is, register dumps in front of it included."""
     stack: list[str] = []
-    for function in functions:
-        stack.append(function)
-        if ROOTS.match(function):
+    traced = False
+    for line in lines:
+        if traced and is_heading(line):
             yield stack
-            stack = []
+            stack, traced = [], False
+        if "+0x" in line:
+            stack += all_frames([line])
+            traced = traced or frame_of(line) is not None
     if stack:
         yield stack
+
+
+def _holder(line: str) -> str | None:
+    found = _AT.search(line) if "at:" in line else None
+    return base_name(found[1]) if found else None

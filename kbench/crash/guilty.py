@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
+from itertools import takewhile
 from pathlib import PurePosixPath
 
-_FILE = re.compile(r"(?<![\w/.+-])(?:\./)?((?:[\w+-][\w.+-]{0,80}/){1,12}[\w+-][\w.+-]{0,80}\.(?:c|h|S|rs)):[0-9]{1,7}(?![0-9])")
+_FILE = re.compile(
+    r"(?<![\w/.+-])((?:\.{0,2}[\w+-][\w.+-]{0,80}/|\.{1,2}/){1,16}[\w+-][\w.+-]{0,80}\.(?:c|h|S|rs)):[0-9]{1,7}(?![0-9])"
+)
 
 # Where bugs show and not where they are.
 _GENERIC = re.compile(
-    r".*\.h$|lib/|rust/|mm/(?:k[am]san|kfence|kcsan|kmemleak|sl[aou]b|slab_common|util|memory\.c|vmalloc|page_alloc|mempool|maccess|usercopy|"
-    r"debug|percpu|failslab|mm_init|gup|mempolicy|fault)|kernel/(?:k[cm]sa|kcov|locking|rcu|sched|printk|panic|softirq|time/|"
-    r"workqueue|stacktrace|exit|fork|kthread|smp|hung_task|watchdog|irq|notifier|bug|entry|context_tracking|events/core\.c|debug|dump|task_work|"
+    r".*\.h$|(?:virt/)?lib/|rust/|mm/(?:k[am]san|kfence|kcsan|kmemleak|sl[aou]b|slab_common|util|memory\.c|vmalloc|page_alloc|mempool|maccess|usercopy|"
+    r"debug|percpu|failslab|mm_init|folio-compat|gup|mempolicy|fault)|kernel/(?:k[cm]sa|kcov|locking|rcu|sched|printk|panic|softirq|time/|"
+    r"workqueue|stacktrace|exit|fork|kthread|hung_task|watchdog|irq|notifier|bug|entry|context_tracking|events/core\.c|debug|dump|task_work|"
     r"kcsan)|arch/[a-z0-9_]+/(?:kernel/(?:traps|dumpstack|stacktrace|unwind|process|irq|apic|smp|entry|fpu|time|debug|sys)|mm/|lib/|"
     r"entry|include|crypto)|net/core/(?:dev|sock|skbuff)\.c|fs/proc/generic\.c|drivers/usb/core/urb\.c|tools/|security/security\.c"
 )
 _NO_PLACE = re.compile(
-    r"(?:hard|soft)irqs last |last (?:en|dis)abled |irq event stamp|#[0-9]{1,2}: |^R[A-Z0-9]{2}: |^CPU: |^Code: |"
+    r"(?:hard|soft)irqs last |last (?:en|dis)abled |irq event stamp|#[0-9]{1,2}: |^R(?!IP)[A-Z0-9]{2}: |^CPU: |^Code: |"
     r"Modules linked|at: "
 )
 _STALL = re.compile(r"rcu.{0,60}detected.{0,20} stall")
@@ -29,7 +33,7 @@ def guilty_file(report: str) -> str:
     A file further down that lies deeper below the same directory is preferred: the driver, not its bus.
     """
     lines = _lines(report)
-    if _STALL.search(report[:10_000]):
+    if any(_STALL.search(line) for line in takewhile(lambda line: "+0x" not in line, lines)):
         start = next((i for i, line in enumerate(lines) if _INTERRUPT.search(line)), 0)
         lines = lines[start:]
     files = _files(lines)
@@ -51,4 +55,4 @@ def _lines(report: str) -> list[str]:
 
 
 def _files(lines: list[str]) -> list[str]:
-    return [match[1] for line in lines if not _NO_PLACE.search(line) for match in _FILE.finditer(line)]
+    return [posixpath.normpath(match[1]) for line in lines if not _NO_PLACE.search(line) for match in _FILE.finditer(line)]

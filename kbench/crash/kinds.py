@@ -10,15 +10,17 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from kbench.crash.functions import names
+
 
 class Source(Enum):
     """Where the function to blame is looked for."""
 
     LINE = "the group `function` of the kind's pattern"
-    LATER = "the group `function` of the kind's later pattern"
     POINTER = "the faulting instruction"
     TRACE = "the call trace"
-    BELOW = "the trace below the kind's later pattern"
+    TOP = "the functions right below the line"
+    BELOW = "the trace below the kind's later pattern, and what the lines about locks there name"
     HANG = "the call trace, up to what waits"
     STALL = "the call trace, up to what a dispatcher called"
 
@@ -32,8 +34,16 @@ class Kind:
     alt: tuple[str, ...] = ()  # titles that make another crash the same bug
     sources: tuple[Source, ...] = ()  # none: the title names no function
     later: re.Pattern[str] | None = None  # searched in the lines of the report; the kind needs it to match
+    within: int = 300  # lines it is searched in
+    before: re.Pattern[str] | None = None  # where the report begins, above the line; the kind needs it to match
+    skip: re.Pattern[str] | None = None  # functions this kind never blames, besides the generic ones
     needs_stack: bool = True  # a report without a stack trace is corrupted
     corrupted: bool = False  # its own report is always lost
+
+    @property
+    def blames(self) -> bool:
+        """Whether the title ends with a function."""
+        return " in {function" in self.title
 
 
 MARKERS = (
@@ -55,7 +65,7 @@ HARMLESS = re.compile(
     r"fatal error: cannot create timer|WARNING: (?i:.{0,60}uses wireless extensions)"
 )
 # What stands before the marker and makes it a word of somebody else's.
-FOREIGN = re.compile(r"(?:\w|^#.{0,80}|echo .{0,80}|traps: .{0,80})$")
+FOREIGN = re.compile(r"(?:[A-Z_]|^#.{0,80}|echo .{0,80}|traps: .{0,80})$")
 
 
 def _kind(
@@ -64,19 +74,24 @@ def _kind(
     *sources: Source,
     alt: tuple[str, ...] = (),
     later: str | None = None,
+    within: int = 300,
+    before: str | None = None,
+    skip: str | None = None,
     needs_stack: bool = True,
     corrupted: bool = False,
 ) -> Kind:
-    return Kind(re.compile(pattern), title, alt, sources, re.compile(later) if later else None, needs_stack, corrupted)
+    after = re.compile(later, re.MULTILINE) if later else None
+    above, never = re.compile(before) if before else None, names(skip) if skip else None
+    return Kind(re.compile(pattern), title, alt, sources, after, within, above, never, needs_stack, corrupted)
 
 
 _F = r"(?:\[<[0-9a-f]{0,16}>\] )?(?P<function>[A-Za-z_][\w.$]{0,200})"
-_AT = r"at:?\s{1,20}" + _F + r"(?:\+0x| \S{1,200}:[0-9])"
 _LINE, _POINTER, _TRACE = Source.LINE, Source.POINTER, Source.TRACE
-_LATER, _BELOW, _STALL, _HANG = Source.LATER, Source.BELOW, Source.STALL, Source.HANG
+_TOP, _BELOW, _STALL, _HANG = Source.TOP, Source.BELOW, Source.STALL, Source.HANG
 _BAD_ACCESS = ("bad-access in {function}",)
 _OVERFLOW = ("stack-overflow in {function}",)
 _ACCESS = r"(?P<access>Read|Write) (?:of size|at addr)"
+_RCU = r"rcu_ __rcu rcuref lockdep_ slab_ __slab ___slab"
 _WARNED = (_POINTER, _TRACE)
 _WARNED_AT = r"(?:CPU: [0-9]{1,4} PID: [0-9]{1,9} at |\[.{0,200}?\] |)"
 
@@ -88,19 +103,21 @@ KINDS: tuple[Kind, ...] = (
           alt=_BAD_ACCESS, later=_ACCESS),
     _kind(r"BUG: KASAN: (?P<bug>[\w-]{1,60}) on address", "KASAN: {bug} {access}", later=_ACCESS),
     _kind(r"BUG: (?P<rest>KASAN: .*)", "{rest}", needs_stack=False, corrupted=True),
-    _kind(r"BUG: KMSAN: (?P<bug>kernel-usb-infoleak) in ", "KMSAN: {bug} in {function}", _TRACE, needs_stack=False),
-    _kind(r"BUG: KMSAN: (?P<bug>[\w-]{1,60}) in " + _F, "KMSAN: {bug} in {function}", _TRACE, alt=_BAD_ACCESS, needs_stack=False),
+    _kind(r"BUG: KMSAN: (?P<bug>kernel-usb-infoleak) in ", "KMSAN: {bug} in {function}", _TOP, needs_stack=False),
+    _kind(r"BUG: KMSAN: (?P<bug>[\w-]{1,60}) in " + _F, "KMSAN: {bug} in {function}", _TOP, alt=_BAD_ACCESS, needs_stack=False),
+    _kind(r"BUG: KCSAN: (?P<bug>.{1,60}?) in (?P<functions>.*)", "KCSAN: {bug} in {functions}", needs_stack=False),
     _kind(r"BUG: (?P<rest>KCSAN: .*)", "{rest}", needs_stack=False),
-    _kind(r"BUG: KFENCE: invalid free in " + _F, "KFENCE: invalid free in {function}", _LINE, _TRACE,
+    _kind(r"BUG: KFENCE: invalid free in " + _F, "KFENCE: invalid free in {function}", _LINE, _TOP,
           alt=("invalid-free in {function}",), needs_stack=False),
-    _kind(r"BUG: KFENCE: memory corruption in " + _F, "KFENCE: memory corruption in {function}", _LINE, _TRACE,
+    _kind(r"BUG: KFENCE: memory corruption in " + _F, "KFENCE: memory corruption in {function}", _LINE, _TOP,
           needs_stack=False),
-    _kind(r"BUG: KFENCE: (?P<bug>[\w-]{1,60} (?:read|write)) in " + _F, "KFENCE: {bug} in {function}", _LINE, _TRACE,
+    _kind(r"BUG: KFENCE: (?P<bug>[\w-]{1,60} (?:read|write)) in " + _F, "KFENCE: {bug} in {function}", _LINE, _TOP,
           alt=_BAD_ACCESS),
     _kind(r"UBSAN: Undefined behaviour in", "UBSAN: undefined-behaviour in {function}", _TRACE),
     _kind(r"UBSAN: (?P<bug>array-index-out-of-bounds) in", "UBSAN: {bug} in {function}", _TRACE, alt=_BAD_ACCESS),
     _kind(r"UBSAN: (?P<bug>[\w-]{1,60}) in", "UBSAN: {bug} in {function}", _TRACE),
-    _kind(r"BUG: memory leak", "memory leak in {function}", _BELOW, later=r"backtrace"),
+    _kind(r"BUG: memory leak", "memory leak in {function}", _BELOW, later=r"backtrace",
+          skip="sget_userns"),
     # Bad pointers.
     _kind(r"BUG: (?:unable to handle (?:kernel paging request|page fault for address)|Unable to handle kernel data access)",
           "BUG: unable to handle kernel paging request in {function}", _POINTER, _TRACE, alt=_BAD_ACCESS),
@@ -124,37 +141,44 @@ KINDS: tuple[Kind, ...] = (
           alt=("stall in {function}",)),
     _kind(r"INFO: task .{1,80} blocked (?:in I/O wait )?for more than", "INFO: task hung in {function}", _HANG,
           alt=("hang in {function}",)),
+    _kind(r"INFO: task [^\n]{0,40}$", "INFO: task hung in {function}", _HANG, alt=("hang in {function}",),
+          later=r"blocked (?:in I/O wait )?for more than", within=3),  # the name of a task may hold a line feed
     _kind(r"INFO: task .{1,80} can't die for more than", "INFO: task can't die in {function}", _TRACE,
           alt=("hang in {function}",)),
     _kind(r"BUG: workqueue lockup", "BUG: workqueue lockup", needs_stack=False),
     # Locks.
     _kind(r"(?:WARNING|INFO): (?:possible circular locking|possible recursive locking|possible deadlock)",
-          "possible deadlock in {function}", _LATER, _TRACE, later=r"(?s:is trying to acquire lock.{0,400}?" + _AT + ")"),
-    _kind(r"(?:WARNING|INFO): possible irq lock inversion", "possible deadlock in {function}", _LATER, _TRACE,
-          later=r"(?s:just changed the state of lock.{0,400}?" + _AT + ")"),
+          "possible deadlock in {function}", _BELOW, later=r"is trying to acquire lock"),
+    _kind(r"(?:WARNING|INFO): possible irq lock inversion", "possible deadlock in {function}", _BELOW,
+          later=r"just changed the state of lock"),
     _kind(r"WARNING: \w{1,20}-safe -> \w{1,20}-unsafe lock order detected", "possible deadlock in {function}", _BELOW,
-          later=r"which became \S{1,20}-irq-unsafe at"),
-    _kind(r"INFO: \w{1,20}-safe -> \w{1,20}-unsafe lock order detected", "possible deadlock in {function}", _LATER, _TRACE,
-          later=r"(?s:is trying to acquire.{0,400}?" + _AT + ")"),
-    _kind(r"INFO: inconsistent lock state", "inconsistent lock state in {function}", _LATER, _TRACE,
-          later=r"(?s:takes:.{0,400}?" + _AT + ")"),
+          later=r"which became \S{1,20}-irq-(?:un)?safe at"),
+    _kind(r"INFO: \w{1,20}-safe -> \w{1,20}-unsafe lock order detected", "possible deadlock in {function}", _BELOW,
+          later=r"is trying to acquire"),
+    _kind(r"INFO: inconsistent lock state", "inconsistent lock state in {function}", _BELOW, later=r"takes:"),
     _kind(r"(?:WARNING|INFO): inconsistent lock state", "inconsistent lock state in {function}", _TRACE),
-    _kind(r"(?P<where>WARNING|INFO): suspicious RCU usage", "{where}: suspicious RCU usage in {function}", _TRACE),
+    _kind(r"WARNING: suspicious RCU usage", "WARNING: suspicious RCU usage in {function}", _TRACE, skip=_RCU,
+          later=r"stack backtrace:(?:\n.*){1,4}?\nCall [Tt]race:"),
+    _kind(r"(?P<what>WARNING: suspicious RCU usage)", "{what}", corrupted=True),
+    _kind(r"INFO: suspicious RCU usage", "INFO: suspicious RCU usage in {function}", _TRACE, skip=_RCU),
     _kind(r"INFO: trying to register non-static key", "INFO: trying to register non-static key in {function}", _TRACE),
     _kind(r"BUG: (?P<lock>spinlock|rwlock) (?P<problem>lockup suspected|already unlocked|(?:cpu )?recursion|bad magic|"
           r"wrong owner|wrong CPU|trylock failure on UP)", "BUG: {lock} {problem} in {function}", _TRACE),
     _kind(r"BUG: Invalid wait context", "WARNING: locking bug in {function}", _TRACE),
-    _kind(r"(?P<where>BUG|WARNING): bad unlock balance", "{where}: bad unlock balance in {function}", _LATER, _TRACE,
-          later=r"(?s:is trying to release lock.{0,200}?" + _AT + ")"),
-    _kind(r"(?P<where>BUG|WARNING): held lock freed", "{where}: held lock freed in {function}", _LATER, _TRACE,
-          later=r"(?s:#[0-9]{1,2}:.{0,400}?" + _AT + ")"),
-    _kind(r"(?P<where>BUG|WARNING): .{1,80} still has locks held", "{where}: still has locks held in {function}", _LATER, _TRACE,
-          later=r"(?s:#[0-9]{1,2}:.{0,400}?" + _AT + ")"),
+    _kind(r"(?P<where>BUG|WARNING): bad unlock balance", "{where}: bad unlock balance in {function}", _BELOW,
+          later=r"is trying to release lock", within=14),
+    _kind(r"(?P<where>BUG|WARNING): bad unlock balance", "{where}: bad unlock balance in corrupted", corrupted=True),
+    _kind(r"(?P<where>BUG|WARNING): held lock freed", "{where}: held lock freed in {function}", _BELOW,
+          later=r"with a lock still held"),
+    _kind(r"(?P<where>BUG|WARNING): .{1,80} still has locks held", "{where}: still has locks held in {function}", _BELOW,
+          later=r"locks? held by"),
     _kind(r"(?P<where>BUG|WARNING): lock held when returning to user space",
-          "{where}: lock held when returning to user space in {function}", _LATER, _TRACE,
-          later=r"(?s:#[0-9]{1,2}:.{0,400}?" + _AT + ")", needs_stack=False),
+          "{where}: lock held when returning to user space in {function}", _BELOW, later=r"leaving the kernel with locks",
+          needs_stack=False),
+    _kind(r"(?P<rest>(?:WARNING|INFO|BUG): (?:possible (?:circular|recursive|irq)|\w{1,20}-safe -> |held lock freed|"
+          r"lock held when).*)", "{rest}", corrupted=True),  # cut off before it says where
     _kind(r"WARNING: Nested lock was not taken", "WARNING: nested lock was not taken in {function}", *_WARNED),
-    _kind(r"BUG: workqueue leaked lock or atomic", "BUG: workqueue leaked lock or atomic in {function}", _LATER,
+    _kind(r"BUG: workqueue leaked lock or atomic", "BUG: workqueue leaked lock or atomic in {function}", _LINE,
           later=r"last function: " + _F, needs_stack=False),
     # The wrong context.
     _kind(r"BUG: scheduling while atomic", "BUG: scheduling while atomic in {function}", _TRACE),
@@ -168,6 +192,7 @@ KINDS: tuple[Kind, ...] = (
           alt=("BUG: Dentry still in use {mount}",)),
     _kind(r"BUG: Bad page map", "BUG: Bad page map"),
     _kind(r"BUG: Bad page (?P<what>state|cache)", "BUG: Bad page {what} in {function}", _BELOW, later=r"page last allocated"),
+    _kind(r"BUG: Bad page (?P<what>state|cache)", "BUG: Bad page {what} in corrupted", corrupted=True),
     _kind(r"BUG: .{0,80}stack guard page was hit", "BUG: stack guard page was hit in {function}", _STALL, alt=_OVERFLOW),
     _kind(r"BUG kmalloc-.{0,80}Object already free", "BUG: Object already free"),
     _kind(r"WARNING: kernel stack (?:regs|frame pointer) at +\(\w{0,20}ptrval\)", "WARNING: kernel stack regs has bad value",
@@ -176,10 +201,10 @@ KINDS: tuple[Kind, ...] = (
           "WARNING: kernel stack regs has bad '{register}' value", needs_stack=False),
     _kind(r"WARNING: kernel stack frame pointer at", "WARNING: kernel stack frame pointer has bad value", needs_stack=False),
     # Warnings, by the file they are in.
+    _kind(r"WARNING: .{0,300}?lib/debugobjects\.c", "WARNING: ODEBUG bug in {function}", *_WARNED, skip="_*call_rcu"),
     *(
         _kind(r"WARNING: .{0,300}?" + where, title, *_WARNED)
         for where, title in (
-            (r"lib/debugobjects\.c", "WARNING: ODEBUG bug in {function}"),
             (r"mm/usercopy\.c", "WARNING: bad usercopy in {function}"),
             (r"lib/kobject\.c", "WARNING: kobject bug in {function}"),
             (r"fs/proc/generic\.c", "WARNING: proc registration bug in {function}"),
@@ -206,6 +231,9 @@ KINDS: tuple[Kind, ...] = (
     _kind(r"Kernel panic - not syncing: corrupted stack end", "kernel panic: corrupted stack end in {function}", _STALL,
           alt=_OVERFLOW),
     _kind(r"Kernel panic - not syncing: kernel stack overflow", "kernel stack overflow in {function}", _STALL, alt=_OVERFLOW),
+    # User-Mode Linux prints the registers first: arch/um/kernel/trap.c, segv().
+    _kind(r"Kernel panic - not syncing: (?P<why>Kernel mode fault|Kernel tried to access user memory|Segfault with no mm)",
+          "kernel panic: {why} in {function}", _POINTER, _TRACE, alt=_BAD_ACCESS, before=r"RIP: [0-9a-f]{4}:[A-Za-z_]"),
     _kind(r"Kernel panic - not syncing: (?P<why>Attempted to kill init!|Couldn't open N_TTY ldisc)", "kernel panic: {why}"),
     _kind(r"Kernel panic - not syncing: (?P<why>Fatal exception|panic_on_warn set|hung_task: blocked tasks)",
           "kernel panic: {why}", needs_stack=False, corrupted=True),
@@ -228,12 +256,18 @@ KINDS: tuple[Kind, ...] = (
 )  # fmt: skip
 
 # The program under test died because there was no memory: not the kernel's fault.
-SUPPRESSED = re.compile(
-    r"fatal error: (?:runtime: )?(?:out of memory|cannot allocate)|runtime: out of memory|panic: cannot allocate memory|"
-    r"panic: failed to start executor binary|signal SIGKILL: out of memory"
-)
-# Lines of a report that has begun: the same crash, said again.
-SAME_CRASH = re.compile(
-    r"Kernel panic|invalid opcode:|Internal error:|INFO: (?:Freed|Allocated|Slab|Object)|[a-z ]*fatal error:|SYZ"
-)
-REPORT_END = re.compile(r"Rebooting in [0-9]{1,6} seconds|---\[ end Kernel panic|^Booting the kernel")
+SUPPRESSED = (
+    "fatal error: runtime: out of memory", "fatal error: runtime: cannot allocate", "fatal error: out of memory",
+    "fatal error: cannot allocate", "runtime: out of memory", "panic: cannot allocate memory",
+    "panic: failed to start executor binary", "signal SIGKILL: out of memory",
+)  # fmt: skip
+# What begins a report, and headlines below it that belong to it; True: only where the same task or CPU is known to say both.
+CONTINUATIONS: tuple[tuple[re.Pattern[str], re.Pattern[str], bool], ...] = (
+    (re.compile(""), re.compile(r"Kernel panic|invalid opcode:|Internal error:|INFO: (?:Freed|Allocated|Slab|Object)|"
+                                r"[a-z ]*fatal error:|SYZ|unregister_netdevice:"), False),
+    (re.compile(""), re.compile(r"general protection fault"), True),
+    (re.compile("INFO: task"), re.compile("INFO: task"), False),
+    (re.compile("rust_kernel"), re.compile(r"kernel BUG at rust/helpers"), False),
+    (re.compile("BUG: Dentry"), re.compile(r"WARNING: .{0,80}umount_check"), False),
+)  # fmt: skip
+REPORT_END = ("Rebooting in ", "---[ end Kernel panic")  # in the last line of a report

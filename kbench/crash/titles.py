@@ -9,6 +9,7 @@ import re
 
 MAX_TITLE = 120  # bytes
 
+_UNPRINTABLE = re.compile(r"[^ -~]")
 _CLEANING = (
     (re.compile(r"(syz-executor|syzkaller)[0-9.]+"), r"\1"),
     (re.compile(r"(?<![\w.])(?:0x)?[0-9a-f]{6,}(?!\w)"), "ADDR"),
@@ -121,7 +122,7 @@ def clean(title: str) -> str:
     for pattern, replacement in _CLEANING:
         title = pattern.sub(replacement, title)
     title = title.encode("utf-8", "replace")[:MAX_TITLE].decode("utf-8", "ignore").replace("\t", " ")
-    return " ".join("".join(char for char in title if " " <= char <= "~").split())
+    return " ".join(_UNPRINTABLE.sub("", title).split())
 
 
 def type_of(title: str) -> str:

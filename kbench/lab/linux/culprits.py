@@ -126,7 +126,7 @@ _ALL = (
             ),
         ),
         "BUG: unable to handle kernel NULL pointer dereference in aio_ring_mremap",
-        "kernel panic: Kernel mode fault at addr 0x10, ip ADDR",
+        "kernel panic: Kernel mode fault in aio_ring_mremap",
     ),
     Culprit(
         "unix-oob",
