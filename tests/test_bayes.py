@@ -223,7 +223,7 @@ def test_a_stretch_of_another_title_is_searched_at_its_ends(title: str) -> None:
 
 
 def test_a_stretch_seen_to_be_silent_is_searched_at_its_ends() -> None:
-    """Clean revisions of which it is known that the reproducer did not get there say nothing, and neither would their neighbours."""
+    """Where the reproducer is known not to get there clean runs say nothing, and would say nothing next to it."""
     search = strategy(line(2000), 1999, Priors())
     search.tell(Observation(1999, crashes={TITLE: 10}))
     asked = []

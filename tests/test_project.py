@@ -53,7 +53,20 @@ FLOORS = {
     "demo": 6,
     "cli": 6,
 }
-PURE = {"relevance", "history", "search", "evidence", "flakiness", "crash", "syzbot", "reproducer", "records", "errors", "judge", "opinion"}
+PURE = {
+    "relevance",
+    "history",
+    "search",
+    "evidence",
+    "flakiness",
+    "crash",
+    "syzbot",
+    "reproducer",
+    "records",
+    "errors",
+    "judge",
+    "opinion",
+}
 EFFECTS = {"os", "subprocess", "time", "random", "git", "sqlite3", "ipywidgets", "socket", "asyncio", "shutil", "tempfile"}
 
 

@@ -128,8 +128,8 @@ class Chooser:
         return np.clip(p_bug, 0.0, 1.0), np.clip(p_clean, 0.0, 1.0)
 
     def _masked(self, told: Mapping[int, Observation], titles: frozenset[str]) -> FloatArray:
-        # P(no run of a batch can show the bug), shape (a, K): another bug crashes first, or the reproducer does not get there. The
-        # more likely the nearer a revision lies to one where that was seen; between two such it is nearly sure.
+        # P(no run of a batch can show the bug), shape (a, K): another bug crashes first, or the reproducer does not get there.
+        # The more likely the nearer a revision lies to one where that was seen; between two such it is nearly sure.
         seen = [told[commit] for commit in sorted(told) if told[commit].passed + told[commit].crashed]
         if not titles or not seen:
             return np.zeros((len(self._askable), len(self._batches)))
