@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import re
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -371,6 +373,62 @@ def test_long_lines_take_no_time(line: str) -> None:
     assert time.perf_counter() - started < 1.0
 
 
+def test_signature_of_2019_is_read() -> None:
+    """For three weeks it was printed with three spaces."""
+    (test,) = syzbot.read_log(f"bisecting cause commit starting from {A}\ntesting commit {A}\nkernel signature:   {B}\n").tests
+    assert test.signature == B
+
+
+def test_lines_between_tests_are_none_of_a_build() -> None:
+    """A smaller config is searched for after a test, and what that prints is not the output of the compiler."""
+    text = f"bisecting cause commit starting from {A}\ntesting commit {A} gcc\nkconfig minimization: base=1\nhalf crashed\n"
+    (test,) = syzbot.read_log(text).tests
+    assert not test.failure and not test.runs
+
+
+def test_runs_of_2018_are_read() -> None:
+    """Before runs were folded each was a try."""
+    head = f"searching for guilty commit starting from {A}\ntesting commit {A}\n"
+    text = f"{head}try #0: kernel crashed: WARNING in f\ntry #1: OK\n"
+    (test,) = syzbot.read_log(text).tests
+    assert test.runs == (Run(Outcome.CRASHED, "WARNING in f"), OK)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text, []),
+        (lambda text: text[: text.index("revisions tested")], ["ends before its conclusion"]),
+        (lambda text: text[: text.index("roughly 1 step")], ["is cut off", "ends before its conclusion"]),
+        (lambda text: text.replace("run #1: OK\n", ""), ["run 1 was expected, run 2 follows"]),
+        (lambda text: text + text, ["another log begins in line"]),
+        (lambda text: text.replace("run #1", "\x00\x01\ufffd#1"), ["no text", "run 1 was expected"]),
+        (lambda text: text.replace(f"testing commit {D}", "testing com"), ["no test of it is there"]),
+    ],
+    ids=["whole", "no end", "cut", "a run lost", "twice", "binary", "a test lost"],
+)  # fmt: skip
+def test_damage_is_told(change: Callable[[str], str], words: list[str]) -> None:
+    """What can be read is read, and what is missing is said."""
+    text = change(OLD_LOG)
+    log = syzbot.read_log(text)
+    assert syzbot.render(log) == text and log.tests
+    found = syzbot.damage(log)
+    assert len(found) == len(words) and all(part in said for part, said in zip(words, found, strict=True)), found
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the forms of real logs are not here")
+def test_every_form_of_real_logs_is_known() -> None:
+    """Each line form that was ever printed fits a template; what git prints of a commit stays text."""
+    blank = {"text": "x", "hash": A, "hex": "ab", "word": A, "int": "1", "number": "0.5", "duration": "1s", "verdict": "bad",
+             "end": "bad", "newness": "bad", "toolchain": "gcc", "s": "s"}  # fmt: skip
+    samples = [re.sub(r"\{(\w+)\}", lambda field: blank[field[1]], pattern) for pattern in FORMS.values()]
+    with (SHARED / "syzbot" / "log_line_forms.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    text = {"blank", "g_commit", "g_author", "g_date", "g_merge", "g_raw", "g_stat"}
+    missing = [row["name"] for row in rows if not any(re.match(row["regex"], sample) for sample in samples)]
+    assert set(missing) == text
+
+
 def shared_logs() -> Iterator[tuple[str, str]]:
     """Name and text of every log in the shared folder."""
     for seed in sorted((SHARED / "seeds").glob("*.txt")):
@@ -391,6 +449,7 @@ def test_real_logs_come_back() -> None:
     for name, text in shared_logs():
         log = syzbot.read_log(text)
         assert syzbot.render(log) == text, name
+        assert not syzbot.damage(log), name
         view = syzbot.view(log)
         assert view.steps or view.outcome == "error", name
         assert log.costs is not None and view.outcome is not None, name

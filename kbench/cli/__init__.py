@@ -12,6 +12,7 @@ import click
 
 from kbench import __version__
 from kbench.cli.bisections import bisect, replay, report
+from kbench.cli.judge import judge
 from kbench.cli.kernels import boot, build, minimise, repro
 from kbench.cli.lab import lab
 from kbench.cli.output import json_option, print_json, print_table
@@ -41,7 +42,7 @@ def doctor(*, as_json: bool) -> int:
     return 0 if all(check.ok for check in checks if check.needed) else 3
 
 
-for command in (lab, build, boot, repro, minimise, preflight, bisect, report, replay, study):
+for command in (lab, build, boot, repro, minimise, preflight, bisect, report, replay, judge, study):
     cli.add_command(command)
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kbench.cli.output import json_option, print_json, print_table
+from kbench.cli.output import FILE, FOLDER, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from kbench.study import Score
 
 
-@click.command()
+@click.group(invoke_without_command=True)
+@click.pass_context
 @click.option(
     "--world",
     default="kernel",
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=int, help="Processes; all cores by default.")
 @json_option
 def study(
+    context: click.Context,
     world: str,
     strategies: str,
     trials: int,
@@ -45,7 +48,12 @@ def study(
     *,
     as_json: bool,
 ) -> int:
-    """Run many simulated bisections against a known truth: how often right, how often wrong, at what cost."""
+    """Run many simulated bisections against a known truth: how often right, how often wrong, at what cost.
+
+    The subcommands are about real ones: read logs into a collection, and print its tables.
+    """
+    if context.invoked_subcommand:
+        return 0
     from kbench.search import Costs
     from kbench.study import compare, world_spec
 
@@ -58,6 +66,47 @@ def study(
     else:
         click.echo(f"{trials} worlds: {spec.about}\n")
         _print(scores)
+    return 0
+
+
+@study.command("import")
+@click.argument("paths", nargs=-1, required=True, type=FILE)
+@click.option("--output", default=Path("study"), show_default=True, type=FOLDER, help="Folder of the collection.")
+@json_option
+def import_(paths: tuple[Path, ...], output: Path, *, as_json: bool) -> int:
+    """Read bisection logs (files, archives, folders) into a collection; those it has are passed over."""
+    from kbench.progress import Progress
+    from kbench.study.collection import import_logs
+
+    with Progress("read", enabled=not as_json) as progress:
+        done = import_logs(paths, output, show=progress.show)
+    if as_json:
+        print_json(asdict(done))
+    else:
+        click.echo(f"{done.new} new, {done.known} known, {len(done.failed)} failed; in {output}")
+        for name, reason in done.failed.items():
+            click.echo(f"{name}: {reason}")
+    return 1 if done.failed else 0
+
+
+@study.command("table")
+@click.argument("folder", default=Path("study"), type=FOLDER)
+@click.option("--truth", type=FILE, help="CSV with the true culprits: cause_bisect_log, result_catergory, wrong_stage, reason.")
+@json_option
+def table(folder: Path, truth: Path | None, *, as_json: bool) -> int:
+    """Print the published analysis of a collection: outcomes, failures, accuracy, skips, costs."""
+    from kbench.study.collection import read_rows
+    from kbench.study.replayed import read_truth
+    from kbench.study.table import tables
+
+    found = tables(*read_rows(folder), read_truth(truth) if truth else None)
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return 0
+    for one in found:
+        click.echo(one.title)
+        print_table(one.columns, ([f"{cell:.3g}" if isinstance(cell, float) else cell for cell in row] for row in one.rows))
+        click.echo()
     return 0
 
 

@@ -28,8 +28,10 @@ class Found:
     problem: str = ""
 
 
-def read_files(paths: Iterable[Path]) -> Iterator[Found]:
+def read_files(paths: Iterable[Path], *, but: Path | None = None) -> Iterator[Found]:
     """Read files, those in folders and in archives, one by one; what cannot be read does not end it.
+
+    What lies in the folder `but` is left out.
 
     Raises
     ------
@@ -40,7 +42,8 @@ def read_files(paths: Iterable[Path]) -> Iterator[Found]:
         if not path.exists():
             raise InputError(f"log: expected a file or a folder at {path}, found none; name logs, archives of them or folders")
         for file in sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]:
-            yield from _read_file(file)
+            if but is None or not file.resolve().is_relative_to(but.resolve()):
+                yield from _read_file(file)
 
 
 def parse(found: Found) -> BisectionLog:

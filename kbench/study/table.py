@@ -66,7 +66,7 @@ def _accuracy(known: Sequence[tuple[Row, Sequence[Row], Row]]) -> list[Table]:
         _share("Right, by releases walked", answers, lambda tests: _between(_walked(tests), _DEPTHS)),
         _share("Right, by share of crashes on the original commit", answers, _first_rate),
         _share("Right, by titles in the whole log", answers, lambda tests: _between(len(_titles(tests)), _TITLES)),
-        _share("Right, by whether a verdict rests on one crash", answers, _one_crash),
+        _share("Right, by whether a verdict of the search rests on one crash", answers, _one_crash),
     ]
 
 
@@ -108,7 +108,7 @@ def _first_rate(tests: Sequence[Row]) -> tuple[float, str]:
 
 
 def _one_crash(tests: Sequence[Row]) -> tuple[bool, str]:
-    once = any(test["crashed"] == 1 and test["clean"] >= 5 for test in tests)
+    once = any(test["crashed"] == 1 and test["clean"] >= 5 for test in tests if test["stage"] == "bisect")
     return once, "one crash, five clean runs or more" if once else "no such verdict"
 
 

@@ -5,6 +5,7 @@ Pure. `read_log(text)` gives a `BisectionLog`, `render(log)` the text back; `com
 """
 
 from kbench.syzbot.compose import compose, git_left, git_steps, git_verdict, tested
+from kbench.syzbot.damage import damage
 from kbench.syzbot.durations import go_duration, seconds
 from kbench.syzbot.log import BisectionLog, LogCosts, read_log, render
 from kbench.syzbot.revisions import Test
@@ -15,6 +16,7 @@ __all__ = [
     "LogCosts",
     "Test",
     "compose",
+    "damage",
     "git_left",
     "git_steps",
     "git_verdict",

@@ -18,6 +18,7 @@ from kbench.syzbot.revisions import Test, read_tests
 
 # The kind stands on line 2 at the latest; a log somebody pasted may have a few lines before it.
 _HEAD_LINES = 50
+_STARTS = ("cause", "fix", "cause, 2018", "fix, 2018")
 
 # How a log ends: the form of its last sentence, or how its error begins, and the outcome in the words of a search.
 _ENDINGS = {
@@ -25,6 +26,7 @@ _ENDINGS = {
     "inconclusive": "inconclusive",
     "older": "older than range",
     "older, 2023": "older than range",
+    "unfixed, 2018": "not in range",
     "unfixed": "not in range",
     "unfixed, 2023": "not in range",
     "unfixed, trees": "not in range",
@@ -213,11 +215,13 @@ class BisectionLog:
     @cached_property
     def _start(self) -> Line:
         for line in self.lines[:_HEAD_LINES]:
-            if line.form in ("cause", "fix", "cause, 2018", "fix, 2018"):
+            if line.form in _STARTS:
                 return line
+        later = next((number for number, line in enumerate(self.lines, 1) if line.form in _STARTS), None)
+        seen = f"found it in line {later}" if later else f"saw {str(self.lines[0] if self.lines else '')[:60]!r}"
         raise LogError(
             f"log: expected 'bisecting cause commit starting from' or 'bisecting fixing commit since' in the first "
-            f"{_HEAD_LINES} lines, saw {str(self.lines[0] if self.lines else '')[:60]!r}; give a syzbot bisection log"
+            f"{_HEAD_LINES} lines, {seen}; {'cut away what comes before' if later else 'give a syzbot bisection log'}"
         )
 
     @cached_property

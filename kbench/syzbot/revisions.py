@@ -10,6 +10,7 @@ from kbench.syzbot.forms import Line
 # A verdict of a run, by what it begins with. "failed" and "ignore" say nothing about the kernel.
 VERDICTS = (
     ("crashed: ", Outcome.CRASHED),
+    ("kernel crashed: ", Outcome.CRASHED),  # 2018
     ("boot failed: ", Outcome.BOOT_FAILED),
     ("basic kernel testing failed: ", Outcome.TEST_FAILED),
     ("infra problem: ", Outcome.INFRA),
@@ -21,10 +22,11 @@ _TEST = ("test with", "test", "test plain")
 _STAGES = {"original", "release", "head", "merge base", "reach by test", "parent"}
 _IN_TEST = {
     "text", "compiler", "signature", "signature, 2019", "previous signature", "failed", "build failed", "repro failed",
-    "all runs", "run", "representative", "false negative", "undetermined", "too many errors", "flaky, 2020",
+    "build failed, 2018",
+    "all runs", "run", "run, 2018", "representative", "false negative", "undetermined", "too many errors", "flaky, 2020",
 }  # fmt: skip
 _QUESTION = {"reach", "reached", "reach by merge base", "not reached"}
-_FAILURES = {"failed", "repro failed"}
+_FAILURES = {"failed", "repro failed", "build failed, 2018"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def _read_runs(lines: list[Line]) -> tuple[tuple[Run, ...], str]:
     verdicts: list[list[str]] = []
     failure: list[str] = []
     for line in lines:
-        if line.form in ("run", "all runs"):
+        if line.form in ("run", "run, 2018", "all runs"):
             verdicts.append([line.values[-1]])
         elif line.form == "text":
             (verdicts[-1] if verdicts else failure).append(line.values[0])
