@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ["doctor", "lab", "build", "boot", "repro", "bisect", "replay", "report", "preflight", "study"]
+COMMANDS = ["doctor", "judge", "lab", "build", "boot", "repro", "bisect", "replay", "report", "preflight", "study"]
 
 
 def kbench(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
