@@ -205,36 +205,38 @@ def test_a_foreign_crash_here_and_there_does_not_mislead() -> None:
     assert search.result.culprit == found
 
 
+def commits_asked(shows: Any, reached: Any = lambda commit: None) -> tuple[set[int], BayesStrategy]:
+    """Search a line of 2000 commits to the end: the title each commit's runs crash with, "" for none; which were asked for."""
+    search = strategy(line(2000), 1999, Priors())
+    search.tell(Observation(1999, crashes={TITLE: 10}))
+    asked = set()
+    while experiments := search.ask(1):
+        commit, runs = experiments[0].commit, experiments[0].runs
+        asked.add(commit)
+        if title := shows(commit):
+            search.tell(Observation(commit, crashes={title: runs}))
+        else:
+            search.tell(Observation(commit, passed=runs, reached=reached(commit)))
+    return asked, search
+
+
 @pytest.mark.parametrize("title", ["WARNING in frob", "KASAN: use-after-free in wp_page_copy"])
 def test_a_stretch_of_another_title_is_searched_at_its_ends(title: str) -> None:
     """Inside of it every revision shows the same: whether the bug's under another name or another bug's."""
-    search = strategy(line(2000), 1999, Priors())
-    search.tell(Observation(1999, crashes={TITLE: 10}))
-    asked = []
-    while experiments := search.ask(1):
-        commit, runs = experiments[0].commit, experiments[0].runs
-        asked.append(commit)
-        crashes = {TITLE: runs} if commit >= 1500 else {title: runs} if commit >= 700 else {}
-        search.tell(Observation(commit, passed=0 if crashes else runs, crashes=crashes))
-    assert len(set(asked)) < 35
-    assert sum(750 < commit < 1450 for commit in set(asked)) <= 6
+    asked, search = commits_asked(lambda commit: TITLE if commit >= 1500 else title if commit >= 700 else "")
+    assert len(asked) < 35
+    assert sum(750 < commit < 1450 for commit in asked) <= 6
     listed = dict(search.result.candidates)
     assert max(listed, key=lambda commit: listed[commit]) in (700, 1500)
 
 
 def test_a_stretch_seen_to_be_silent_is_searched_at_its_ends() -> None:
     """Where the reproducer is known not to get there clean runs say nothing, and would say nothing next to it."""
-    search = strategy(line(2000), 1999, Priors())
-    search.tell(Observation(1999, crashes={TITLE: 10}))
-    asked = []
-    while experiments := search.ask(1):
-        commit, runs = experiments[0].commit, experiments[0].runs
-        asked.append(commit)
-        crashes = {TITLE: runs} if commit >= 1500 or 400 <= commit < 700 else {}
-        reached = None if crashes else not 700 <= commit < 1500
-        search.tell(Observation(commit, passed=0 if crashes else runs, crashes=crashes, reached=reached))
+    asked, search = commits_asked(
+        lambda commit: TITLE if commit >= 1500 or 400 <= commit < 700 else "", lambda commit: not 700 <= commit < 1500
+    )
     assert search.result.culprit == 400
-    assert len(set(asked)) < 25 and sum(750 < commit < 1450 for commit in set(asked)) <= 5
+    assert len(asked) < 25 and sum(750 < commit < 1450 for commit in asked) <= 5
 
 
 @pytest.mark.parametrize("run", [0.001, 0.2, 500.0])

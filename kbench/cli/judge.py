@@ -48,7 +48,7 @@ def judge(logs: tuple[Path, ...], *, as_json: bool) -> int:
         _print(*judged[0])
     else:
         for name, log, judgement in judged:
-            click.echo(f"{judgement.p_correct:4.0%}  {name}  {_named(log)}  ({judgement.reasons[0].words})")
+            click.echo(f"{judgement.p_correct:4.0%}  {name}  {_named(log)}  ({_first_reason(judgement)})")
     if not as_json:
         for name, reason in failed.items():
             click.echo(f"{name}: {reason}", err=True)
@@ -85,6 +85,10 @@ def _print(name: str, log: BisectionLog, judgement: Judgement) -> None:
             click.echo(f"doubtful: {one.tested.step.commit[:12]} ({one.tested.step.stage}), P(bug) = {one.p_bug:.0%}: {titles}")
     for words in damage(log):
         click.echo(f"damaged: {words}")
+
+
+def _first_reason(judgement: Judgement) -> str:
+    return judgement.reasons[0].words if judgement.reasons else "nothing speaks for or against it"
 
 
 def _named(log: BisectionLog) -> str:

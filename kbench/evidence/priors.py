@@ -20,6 +20,8 @@ from kbench.resources import data_dir
 FloatArray = NDArray[np.float64]
 
 LOWEST_RATE = 0.01  # a bug that shows more seldom counts as absent: nobody runs that often
+RELEASE = 7500.0  # commits from release to release where the priors were measured, as git counts a range
+NEWEST = 0.55  # share of a release that the newest one has on average when a bug is found in it
 _N_RATES = 24  # points of the rate below 1
 
 
@@ -44,9 +46,12 @@ class Priors:
     p_changed: float = 0.27  # of a bisection: somewhere the bug shows with other titles only
     p_intruder: float = 0.19  # of a bisection: somewhere without the bug another one shows
     p_silent_stretch: float = 0.03  # of a bisection: the bug is silent in some stretch between revisions that show it
-    release: float = 7500.0  # commits from release to release where these were measured, as git counts a range
+    release: float = RELEASE
     p_silent_range: float = 0.09  # of a range of a release with a given good end: the bug goes silent in it, going back
-    p_silent_release: tuple[float, ...] = (0.17, 0.06)  # of the k-th release back, the last for all others: it goes silent there
+    p_silent_release: tuple[float, ...] = (
+        0.17,
+        0.06,
+    )  # of the k-th whole release back, the last for all others: it goes silent there
     p_silent_suspect: float = 0.5  # where it goes silent is as much a suspect as a culprit is, else any commit
     p_vouched: float = 0.005  # of an end that was named and not run: it is not what it is said to be
     p_forked: float = 0.1  # of a good end on another branch: it lacks a bug that is older than the fork

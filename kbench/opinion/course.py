@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kbench.evidence.priors import NEWEST, RELEASE
 from kbench.records import Step, Verdict
 from kbench.syzbot import BisectionLog, steps
-
-RELEASE = 7500.0  # commits from release to release, as git counts a range
-NEWEST = 0.55  # share of a release between the first one walked to and the original commit, on average
 
 
 @dataclass(frozen=True, slots=True)

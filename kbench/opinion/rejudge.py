@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kbench.evidence import Evidence, Observation, Priors, similarity, weigh
+from kbench.evidence.priors import NEWEST, RELEASE
 from kbench.evidence.titles import SAME_FUNCTION, SAME_KIND
-from kbench.opinion.course import NEWEST, RELEASE, Tested, course
+from kbench.opinion.course import Tested, course
 from kbench.opinion.model import Opinions, logistic
 from kbench.records import Outcome
 from kbench.syzbot import BisectionLog

@@ -134,7 +134,7 @@ class Chooser:
         if not titles or not seen:
             return np.zeros((len(self._askable), len(self._batches)))
         counts = [(0, 1), *_pooled([_hidden(one, titles) for one in seen])]  # before all history nothing hides anything
-        masked = np.array([[_masked(*count, runs) for runs in self._batches.tolist()] for count in counts])
+        masked = np.array([[_p_hidden(*count, runs) for runs in self._batches.tolist()] for count in counts])
         commits = np.array([-1, *(one.commit for one in seen)])
         newer = np.searchsorted(commits, self._askable)
         older = np.where(np.isin(self._askable, commits), newer, newer - 1)
@@ -200,7 +200,7 @@ def _pooled(counts: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return pooled
 
 
-def _masked(hidden: int, shown: int, runs: int) -> float:
+def _p_hidden(hidden: int, shown: int, runs: int) -> float:
     # P(none of the next runs can show it); what hid it in every run so far will in all or in none.
     return math.exp(log_masked(hidden, shown, runs if shown else 1))
 

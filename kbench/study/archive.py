@@ -31,7 +31,7 @@ class Found:
 def read_files(paths: Iterable[Path], *, but: Path | None = None) -> Iterator[Found]:
     """Read files, those in folders and in archives, one by one; what cannot be read does not end it.
 
-    What lies in the folder `but` is left out.
+    The file `but` is left out, and what SQLite keeps beside it.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def read_files(paths: Iterable[Path], *, but: Path | None = None) -> Iterator[Fo
         if not path.exists():
             raise InputError(f"log: expected a file or a folder at {path}, found none; name logs, archives of them or folders")
         for file in sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]:
-            if but is None or not file.resolve().is_relative_to(but.resolve()):
+            if but is None or not str(file.resolve()).startswith(str(but.resolve())):
                 yield from _read_file(file)
 
 

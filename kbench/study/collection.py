@@ -73,7 +73,7 @@ def import_logs(paths: Iterable[Path], folder: Path, *, show: Callable[[str], No
     new = known = 0
     failed: dict[str, str] = {}
     with _open(folder) as database:
-        for found in read_files(paths, but=folder):
+        for found in read_files(paths, but=folder / FILE_NAME):
             show(found.name)
             digest = hashlib.sha256(found.content).hexdigest()
             if database.execute("SELECT 1 FROM logs WHERE name = ? AND digest = ?", (found.name, digest)).fetchone():

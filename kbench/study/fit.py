@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kbench.errors import InputError
+from kbench.evidence.priors import NEWEST
 from kbench.evidence.titles import SAME_FUNCTION, SAME_KIND
 from kbench.records import Verdict
 from kbench.resources import data_dir
@@ -32,7 +33,6 @@ _MAJORS = {4: 0, 5: 21, 6: 41}  # place of v4.0, v5.0, v6.0 in that count: v4.20
 # The logs tell what a bisection met, not what was there to be met: in worlds with so many times the silence measured, the policy
 # of 2019 to 2023 meets as much as it did. Of a release but the first, and of a range.
 _HIDDEN, _HIDDEN_RANGE = 1.1, 1.25
-_NEWEST = 0.55  # share of a release that the newest one has on average when a bug is found in it
 _PLAIN = ("touches", "other")  # commits that can be told by the files they touch
 _P_ABSENT = 0.01  # at least: who starts a bisection has seen the bug before, but not every setup shows it
 
@@ -196,7 +196,7 @@ def _silence(known: Sequence[Replayed]) -> Figures:
     return {
         "p_release": _share(test.wrong for test in releases),
         "by_release": [_share(flags) for flags in by_depth],
-        "hidden": {"later": _HIDDEN, "range": _HIDDEN_RANGE, "newest": _NEWEST},
+        "hidden": {"later": _HIDDEN, "range": _HIDDEN_RANGE, "newest": NEWEST},
         "n_by_release": [len(flags) for flags in by_depth],
         "p_revision": _share(test.wrong for test in bisected),
         "p_range": _share(one.failed_stage == "C" and one.reason == "T2" for one in right),
@@ -301,7 +301,7 @@ def _first_and_later(silence: dict[str, Any]) -> list[float]:
     first, *later = silence["by_release"]
     n = silence["n_by_release"][1:]
     mean = sum(p * count for p, count in zip(later, n, strict=True)) / sum(n)
-    return [_round(first / _NEWEST), _round(_HIDDEN * mean)]
+    return [_round(first / NEWEST), _round(_HIDDEN * mean)]
 
 
 def _share(flags: Iterable[bool]) -> float:
