@@ -190,7 +190,7 @@ def test_logs_are_found_wherever_they_are(tmp_path: Path) -> None:
 def test_bad_files_are_one_clear_line(content: bytes, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each says what was wrong, and what is good beside it is read."""
     if b"x" * 2000 in content:
-        monkeypatch.setattr(archive, "_bounded", lambda name, file: Found(name, problem="it has more than 64 MiB"))
+        monkeypatch.setattr(archive, "MAX_BYTES", 1999)
         found = next(read_files([_written(tmp_path / "long.txt", content)]))
         with pytest.raises(LogError, match=words):
             parse(found)
@@ -228,6 +228,7 @@ def test_import_is_incremental_and_counts(tmp_path: Path) -> None:
     _written(logs / "b.txt", syzbot.render(make_log(merge=True)).encode())
     repaired = import_logs([logs], folder)
     assert (repaired.new, repaired.known, repaired.failed) == (1, 1, {})
+    assert (inside := import_logs([logs], logs)).new == 2 and not import_logs([logs], logs).failed | inside.failed
     rows, tests = read_rows(folder)
     assert [row["name"] for row in rows] == ["a.txt", "b.txt"] and rows[0]["p_correct"] > rows[1]["p_correct"]
     assert [test["crashed"] for test in tests] == [10, 0, 10, 0, 10, 0] * 2

@@ -90,6 +90,11 @@ class Priors:
         given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in numbers.items()}
         return cls(**given)
 
+    def depths(self, n: int) -> FloatArray:
+        """Return weights of the culprit being in the k-th release back, k from 0 to n - 1; shape (n,), not normalised."""
+        listed = np.array(self.depth)
+        return np.concatenate((listed, listed[-1] * self.depth_tail ** np.arange(1, n + 1)))[:n]
+
     def rates(self) -> tuple[FloatArray, FloatArray]:
         """Return the points of the rate and their log weights; both of shape (J,), the last point is 1."""
         return _rates(self.p_rate_one, self.rate_a, self.rate_b)

@@ -108,8 +108,7 @@ def _posterior(evidence: Evidence, priors: Priors) -> tuple[FloatArray, FloatArr
 
 def _p_newer(ages: FloatArray, priors: Priors) -> FloatArray:
     # P(the point from which the bug shows is newer than this), by releases: the culprit is there, or the bug goes silent.
-    depth = np.array(priors.depth)
-    depth = np.append(depth, depth[-1] * priors.depth_tail ** np.arange(1, _DEEPEST - len(depth) + 1))
+    depth = priors.depths(_DEEPEST)
     depth /= depth.sum()
     silent = np.array([priors.p_silent_release[min(k, len(priors.p_silent_release) - 1)] for k in range(_DEEPEST)])
     silent[0] *= NEWEST

@@ -18,6 +18,7 @@ from kbench.evidence.priors import FloatArray
 from kbench.history import Mask
 from kbench.search.question import Question
 
+_DEEPEST = 200  # releases back at most; what the range does not have is older
 P_SAME_KERNEL_DIFFERS = 1e-4  # P(the bug starts between two revisions with one signature), for its share of the range
 
 
@@ -106,7 +107,7 @@ class Range:
         # The weights of all hypotheses, and of those that look like another one because the bug is silent below it.
         n_back = np.bincount(self.releases, minlength=1)
         if self.walks:
-            depth = _depth(self.priors, len(n_back))
+            depth = self.priors.depths(len(n_back)) / self.priors.depths(_DEEPEST).sum()
             p_release, everywhere = depth, max(1 - depth.sum(), 1e-3)
             p_silent = np.array(self.priors.p_silent_release)[np.minimum(self.releases, len(self.priors.p_silent_release) - 1)]
             p_silent = p_silent * np.minimum(n_back[self.releases] / self.priors.release, 1)  # what is nearer has changed less
@@ -226,11 +227,3 @@ def _same_kernels(told: Mapping[int, Observation]) -> list[list[int]]:
         if signature := told[commit].signature:
             groups.setdefault(signature, []).append(commit)
     return list(groups.values())
-
-
-def _depth(priors: Priors, n: int) -> FloatArray:
-    # P(the culprit is in the k-th release back), k from 0 to n - 1; what is missing to 1 lies further back.
-    listed = np.array(priors.depth)
-    last = listed[-1] * priors.depth_tail ** np.arange(1, 200)
-    whole = np.concatenate((listed, last))
-    return whole[:n] / whole.sum()

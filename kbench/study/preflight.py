@@ -217,8 +217,7 @@ def _draw_world(given: int | History, releases: int, crash_rate: float, seed: tu
 
 def _release(rng: np.random.Generator, releases: int, priors: Priors) -> int:
     # How many releases back the culprit is, given that it is in the range.
-    tail = priors.depth[-1] * priors.depth_tail ** np.arange(1, releases + 1)
-    p = np.concatenate((priors.depth, tail))[:releases]
+    p = priors.depths(releases)
     return int(rng.choice(releases, p=p / p.sum()))
 
 
