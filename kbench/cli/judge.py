@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kbench.cli.output import FILE, json_option, print_json
-from kbench.errors import KbenchError
+from kbench.errors import InputError, KbenchError
 
 if TYPE_CHECKING:
     from kbench.opinion import Judgement
@@ -40,6 +40,8 @@ def judge(logs: tuple[Path, ...], *, as_json: bool) -> int:
                 judged.append((found.name, log, opinion.judge(log)))
             except KbenchError as error:
                 failed[found.name] = str(error)
+    if not judged and not failed:
+        raise InputError(f"judge: expected logs in {', '.join(map(str, logs))}, found no file; name a folder that has some")
     judged.sort(key=lambda one: one[2].p_correct)
     if as_json:
         rows = [_row(*one) for one in judged]
