@@ -147,8 +147,8 @@ def test_pointers_of_architectures(lines: list[str], function: str) -> None:
 
 def test_a_function_alone_is_no_trace() -> None:
     """Without a heading two frames in a row make a trace."""
-    assert trace(["WARNING: x", " f+0x1/0x2", "", " g+0x1/0x2"]) == []
-    assert trace(["WARNING: x", " f+0x1/0x2", " g+0x1/0x2", "end"]) == ["f", "g"]
+    assert list(trace(["WARNING: x", " f+0x1/0x2", "", " g+0x1/0x2"])) == []
+    assert list(trace(["WARNING: x", " f+0x1/0x2", " g+0x1/0x2", "end"])) == ["f", "g"]
 
 
 def test_stalls_are_blamed_on_what_a_dispatcher_called() -> None:

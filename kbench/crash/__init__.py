@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from itertools import tee
+from itertools import chain, tee
 
 from kbench.crash.blame import blame, blame_hang, blame_stall, names_of
 from kbench.crash.console import Region, read_region
@@ -103,13 +103,16 @@ def _kind_of(headline: str, region: Region) -> tuple[Kind, dict[str, str]]:
 def _function(kind: Kind, groups: dict[str, str], lines: Sequence[str]) -> tuple[str, bool]:
     # The function to blame, and whether there is a stack trace at all.
     frames = trace(lines)
+    first = next(frames, None)
+    has_stack = first is not None
+    frames = chain(filter(None, [first]), frames)
     if Source.LINE not in kind.sources and Source.POINTER not in kind.sources and mixed_up(lines):
-        return "", bool(frames)
+        return "", has_stack
     if kind.sources == (Source.HANG,):
-        return blame_hang(frames), bool(frames)
+        return blame_hang(frames), has_stack
     if kind.sources == (Source.STALL,):
-        return blame_stall(stacks(lines), timer=kind.title.startswith("INFO")), bool(frames)
-    answers = {
+        return blame_stall(stacks(lines), timer=kind.title.startswith("INFO")), has_stack
+    answers: dict[Source, Callable[[], Iterable[str]]] = {
         Source.LINE: lambda: [base_name(groups["function"])] if groups.get("function") else [],
         Source.POINTER: lambda: pointer_of(lines),
         Source.TRACE: lambda: frames,
@@ -121,8 +124,8 @@ def _function(kind: Kind, groups: dict[str, str], lines: Sequence[str]) -> tuple
         if source is Source.TRACE and mixed_up(lines):
             return "", True
         if function := blame(functions, kind.skip):
-            return function, bool(frames)
-    return "", bool(frames)
+            return function, has_stack
+    return "", has_stack
 
 
 def _titles(kind: Kind, groups: dict[str, str], function: str) -> list[str]:

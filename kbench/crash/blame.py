@@ -40,7 +40,7 @@ def blame(functions: Iterable[str], skip: re.Pattern[str] | None = None) -> str:
     return ""
 
 
-def blame_hang(functions: Sequence[str]) -> str:
+def blame_hang(functions: Iterable[str]) -> str:
     """The function that waits, or the lock half the kernel waits for."""
     for function in functions:
         if any(names.match(function) for names, _ in HANG_BUCKETS):

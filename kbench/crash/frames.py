@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise, takewhile
+from itertools import chain, pairwise, takewhile
 
 from kbench.crash.mangled import demangled
 
@@ -20,6 +20,7 @@ _FRAME = re.compile(
     r"(?:[0-9]{1,2}:)?\s{0,20}(?:</?[A-Z]{2,12}> {1,4})?\(?(?:\[<?[0-9a-f ]{0,40}>?\] {0,2}){0,2}(\? )?"
     r"(?:\(?(" + _NAME + r")\)? from (?:\[<[0-9a-f]{0,16}>\] )?\(?)?(" + _NAME + r")" + _SIZE
 )
+GUESS = re.compile(r"\? |\(unreliable\)")
 _AT = re.compile(r"at:?\s{1,20}(?:\[<[0-9a-f]{0,16}>\] )?(" + _NAME + r")" + _SIZE)
 _POINTER = re.compile(
     r"\s{0,4}(?:[RE]?IP: (?:[0-9a-f]{4}:)?|EIP is at |[pP][cC] is at |pc : |NIP |epc : |Krnl PSW : .{0,60}\()"
@@ -62,9 +63,9 @@ def pointer_of(lines: Iterable[str]) -> list[str]:
     functions = []
     pattern = _POINTER
     for line in lines:
-        pointer = pattern.match(line) if "+0x" in line else None
-        if pointer:
-            functions.append(base_name(pointer[1]))
+        function = _pointer(line, pattern) if "+0x" in line else None
+        if function:
+            functions.append(function)
         elif functions:
             break
         elif pattern is _POINTER and _NOWHERE.match(line):
@@ -72,19 +73,22 @@ def pointer_of(lines: Iterable[str]) -> list[str]:
     return functions
 
 
-def trace(lines: Sequence[str]) -> list[str]:
+def trace(lines: Sequence[str]) -> Iterator[str]:
     """The functions of the first call trace, innermost first; without a heading, of the first frames in a row."""
     start = next((i for i, line in enumerate(lines) if is_heading(line)), None)
     if start is not None:
-        return top_frames(lines[start:]) or list(all_frames(lines[start + 1 :]))
+        below = top_frames(lines[start:])
+        first = next(below, None)
+        yield from all_frames(lines[start + 1 :]) if first is None else chain([first], below)
+        return
     frames = [frame_of(line) for line in lines[1:]]
-    first = next((i for i, pair in enumerate(pairwise(frames)) if all(pair)), len(frames))  # one alone is no trace
-    return [function for function in takewhile(bool, frames[first:]) if function]
+    row = next((i for i, pair in enumerate(pairwise(frames)) if all(pair)), len(frames))  # one alone is no trace
+    yield from (function for function in takewhile(bool, frames[row:]) if function)
 
 
-def top_frames(lines: Sequence[str]) -> list[str]:
+def top_frames(lines: Sequence[str]) -> Iterator[str]:
     """The functions below a line, up to where other traces begin."""
-    return list(all_frames(takewhile(lambda line: line.startswith(" ") or not NEXT_TRACE.match(line), lines[1:])))
+    return all_frames(takewhile(lambda line: line.startswith(" ") or not NEXT_TRACE.match(line), lines[1:]))
 
 
 def trace_after(lines: Sequence[str], heading: re.Pattern[str]) -> list[str]:
@@ -96,7 +100,7 @@ def trace_after(lines: Sequence[str], heading: re.Pattern[str]) -> list[str]:
 def all_frames(lines: Iterable[str]) -> Iterator[str]:
     """The functions of all traces and register dumps, one after the other."""
     for line in lines:
-        if "+0x" in line and (function := frame_of(line) or next(iter(pointer_of([line])), None)):
+        if "+0x" in line and (function := frame_of(line) or _pointer(line)):
             yield function
 
 
@@ -113,6 +117,11 @@ def stacks(lines: Iterable[str]) -> Iterator[list[str]]:
             traced = traced or frame_of(line) is not None
     if stack:
         yield stack
+
+
+def _pointer(line: str, pattern: re.Pattern[str] = _POINTER) -> str | None:
+    found = pattern.match(line)
+    return base_name(found[1]) if found else None
 
 
 def _holder(line: str) -> str | None:

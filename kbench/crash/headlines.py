@@ -12,10 +12,11 @@ from kbench.crash.console import MAX_LINE, MAX_LINES, STAMP, line_around, read_l
 from kbench.crash.kinds import CONTINUATIONS, FOREIGN, HARMLESS, MARKERS, REPORT_END
 
 _MARKER = re.compile("|".join(map(re.escape, MARKERS)))
-# What every marker contains and few other lines do: far fewer searches of the whole console.
+# What every marker contains and few other lines do: far fewer searches of the whole console, the longer the faster.
 ANCHORS = (
-    "BUG", "WARNING:", "INFO:", "UBSAN:", "Unable to handle kernel", " fault", "stack segment: ", "panic", "rror:",
-    "invalid opcode:", "int3:", "Booting the kernel.", "unregister_netdevice: waiting", "VFS: ", "Alignment trap:", "SYZFA",
+    "BUG", "WARNING:", "INFO:", "UBSAN: ", "Unable to handle kernel", " fault", "stack segment: ", "panic", "rror:",
+    ": 0000 [#", "Booting the kernel.", "unregister_netdevice: waiting for", "VFS: Close: file count is 0",
+    "VFS: Busy inodes after unmount", "Alignment trap:", "SYZFA",
 )  # fmt: skip
 _MAX_OTHERS = 8  # headlines of others within one report
 _BOOT = "Booting the kernel."  # of a second boot; the first one is no crash

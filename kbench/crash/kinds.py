@@ -47,9 +47,9 @@ class Kind:
 
 
 MARKERS = (
-    "BUG:", "WARNING:", "INFO:", "UBSAN:", "Unable to handle kernel", "general protection fault", "stack segment: ",
+    "BUG:", "WARNING:", "INFO:", "UBSAN: ", "Unable to handle kernel", "general protection fault", "stack segment: ",
     "Kernel panic", "PANIC: double fault", "rust_kernel: panicked", "kernel BUG", "Kernel BUG", "BUG kmalloc-",
-    "divide error:", "divide_error:", "invalid opcode:", "int3:", "Booting the kernel.",
+    "divide error:", "divide_error:", "invalid opcode: 0000 [#", "int3: 0000 [#", "Booting the kernel.",
     "unregister_netdevice: waiting for", "VFS: Close: file count is 0", "VFS: Busy inodes after unmount",
     "Internal error:", "Unhandled fault:", "Alignment trap:", "trusty: panic", "fatal error:", "SYZFAIL:", "SYZFATAL:",
     "panic:",

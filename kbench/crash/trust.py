@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from kbench.crash.console import MAX_BEFORE_OTHERS, STAMP, Region
-from kbench.crash.frames import NEXT_TRACE, frame_of
+from kbench.crash.frames import GUESS, NEXT_TRACE, frame_of
 from kbench.crash.kinds import Kind
 
 _CALLS = re.compile(r"(?:Call [Tt]race|Backtrace): ?$")
@@ -47,10 +47,9 @@ def report_text(region: Region, since: int) -> str:
     traced = False
     for line in region.lines:
         if "+0x" in line:
-            function = frame_of(line)
-            traced = traced or bool(function)
-            if not function and frame_of(line, guesses=True):
+            if GUESS.search(line) and frame_of(line, guesses=True) and not frame_of(line):
                 continue
+            traced = traced or frame_of(line) is not None
         elif traced and line.startswith(_CONSEQUENCES):
             break
         kept.append(line)
