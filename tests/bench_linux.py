@@ -66,56 +66,69 @@ def bare_line(kernel: KernelImage, initrd: Path, image: Path) -> str:
     return shlex.join(["env", *(f"{name}={value}" for name, value in environment().items()), *words])
 
 
-def plain_bisection(lab: Lab, good: str, kernel: KernelImage, initrd: Path, folder: Path) -> tuple[float, float, str, int]:
-    """`git bisect run` in a clone: seconds of the first build, seconds of the rest, culprit, revisions tested."""
-    tree, build, script = folder / "tree", folder / "build", folder / "script.sh"
-    shell(["git", "clone", "-q", str(lab.repository), str(tree)], folder)
-    assert kernel.config is not None
-    build.mkdir()
-    shutil.copyfile(kernel.config, build / ".config")
-    boot = bare_line(kernel, initrd, build / "linux")
-    script.write_text(SCRIPT.format(build=build, jobs=usable_cores(), cc="gcc", boot=boot, log=folder / "log", crashes=CRASHES))
-    script.chmod(0o755)
-    shell(["make", "-s", f"O={build}", "ARCH=um", "olddefconfig"], tree)
-    first = timed(lambda: shell(["make", "-s", f"O={build}", "ARCH=um", f"-j{usable_cores()}", "linux"], tree))
-    shell(["git", "bisect", "start", "main", good], tree)
-    started = time.monotonic()
-    said = shell(["git", "bisect", "run", str(script)], tree)
-    took = time.monotonic() - started
-    culprit = said.split(" is the first bad commit")[0].split()[-1] if " is the first bad commit" in said else "none"
-    return first, took, culprit, said.count("running ")
+class Plain:
+    """What somebody has who has no kbench: a clone, a folder to build in, `make`."""
+
+    def __init__(self, lab: Lab, kernel: KernelImage, folder: Path) -> None:
+        self.folder, self.tree, self.build = folder, folder / "tree", folder / "build"
+        self.build.mkdir(parents=True)
+        shell(["git", "clone", "-q", str(lab.repository), str(self.tree)], folder)
+        assert kernel.config is not None
+        shutil.copyfile(kernel.config, self.build / ".config")
+        shell(["make", "-s", f"O={self.build}", "ARCH=um", "olddefconfig"], self.tree)
+        self.first = timed(self.make)
+
+    def make(self) -> None:
+        shell(["make", "-s", f"O={self.build}", "ARCH=um", f"-j{usable_cores()}", "linux"], self.tree)
+
+    def bisect(self, good: str, kernel: KernelImage, initrd: Path) -> tuple[float, str, int]:
+        """`git bisect run`: seconds, culprit, revisions tested."""
+        boot, script = bare_line(kernel, initrd, self.build / "linux"), self.folder / "script.sh"
+        log = self.folder / "log"
+        script.write_text(SCRIPT.format(build=self.build, jobs=usable_cores(), cc="gcc", boot=boot, log=log, crashes=CRASHES))
+        script.chmod(0o755)
+        shell(["git", "bisect", "start", "main", good], self.tree)
+        started = time.monotonic()
+        said = shell(["git", "bisect", "run", str(script)], self.tree)
+        took = time.monotonic() - started
+        culprit = said.split(" is the first bad commit")[0].split()[-1] if " is the first bad commit" in said else "none"
+        shell(["git", "bisect", "reset"], self.tree)
+        return took, culprit, said.count("running ")
 
 
-def our_bisection(lab: Lab, good: str, kernel: KernelImage, store: Store, folder: Path) -> tuple[float, Bisection]:
+def our_bisection(lab: Lab, good: str, store: Store, folder: Path) -> tuple[float, Bisection]:
     """The same by kbench, its first build made already; git bisect proves nothing at the end, so neither does this."""
     bisection = Bisection(load_case(lab.case, good=good, proof=0), output=folder / "bisection", store=store)
     return timed(bisection.run), bisection
 
 
-def bench_bisection(folder: Path) -> tuple[Lab, KernelImage]:
-    """A whole bisection against `git bisect run`."""
+def prepare(folder: Path) -> tuple[Lab, KernelImage, Plain]:
+    """A lab and the first build of it, by kbench and by hand."""
     lab = create_linux(folder / "lab", source=None, seed=SEED, kind=KIND, commits=COMMITS, target="um")
-    repository, target, store = Repository(lab.repository), TARGETS["um"], Store(folder / "store")
-    good = repository.resolve(lab.tags[0])
-    with Builder(repository, target, store=store) as builder:
-        first_ours = timed(lambda: builder.build(repository.resolve("main")))
+    repository = Repository(lab.repository)
+    with Builder(repository, TARGETS["um"], store=Store(folder / "store")) as builder:
+        first = timed(lambda: builder.build(repository.resolve("main")))
         kernel = builder.build(repository.resolve("main"))
-    case = load_case(lab.case)
-    initrd = initramfs(target, case.path(case.reproducer), folder)
+    plain = Plain(lab, kernel, folder / "plain")
+    say("first build, kbench / plain make", f"{first:.0f} s / {plain.first:.0f} s")
+    return lab, kernel, plain
+
+
+def bench_bisection(lab: Lab, kernel: KernelImage, by_hand: Plain, folder: Path) -> None:
+    """A whole bisection against `git bisect run`."""
+    case, good = load_case(lab.case), Repository(lab.repository).resolve(lab.tags[0])
+    initrd = initramfs(kernel.target, case.path(case.reproducer), folder)
     assert initrd is not None
-    (folder / "plain").mkdir()
-    first, plain, theirs, tested = plain_bisection(lab, good, kernel, initrd, folder / "plain")
-    ours, bisection = our_bisection(lab, good, kernel, store, folder)
+    plain, theirs, tested = by_hand.bisect(good, kernel, initrd)
+    ours, bisection = our_bisection(lab, good, Store(folder / "store"), folder)
     result = bisection.result
     assert result is not None
-    say("first build, kbench / plain make", f"{first_ours:.0f} s / {first:.0f} s")
     say("whole bisection, kbench / git bisect run", f"{ours / plain:.2f}  ({ours:.0f} s / {plain:.0f} s; wanted: 0.5)")
     say("culprit right, kbench / git bisect run", f"{result.culprit == lab.culprit} / {theirs == lab.culprit}")
     kernels = result.n_kernels or 0
     limit = math.log2(max(kernels, 1)) + 3
     say("revisions built, kbench / git bisect run", f"{result.builds} / {tested}  ({result.n_commits} commits, "
         f"{kernels} kernels; wanted: {limit:.1f})")  # fmt: skip
-    return lab, kernel
 
 
 def bare_runs(kernel: KernelImage, initrd: Path) -> None:
@@ -175,19 +188,16 @@ def comment_commit(repository: Path) -> str:
     return shell(["git", *name, "commit-tree", "-p", "main", "-m", "sort: reword a comment", tree], repository).strip()
 
 
-def bench_comment(lab: Lab, folder: Path) -> None:
+def bench_comment(lab: Lab, by_hand: Plain, folder: Path) -> None:
     """What it costs to see that a comment-only change is the same kernel, and to go back to what was built."""
     commit = comment_commit(lab.repository)
     repository = Repository(lab.repository)
     main = repository.resolve("main")
-    tree, build = folder / "plain" / "tree", folder / "plain" / "build"
-    make = ["make", "-s", f"O={build}", "ARCH=um", f"-j{usable_cores()}", "linux"]
-    shell(["git", "bisect", "reset"], tree)
-    shell(["git", "checkout", "-q", "--force", "main"], tree)
-    shell(make, tree)
-    shell(["git", "fetch", "-q", str(lab.repository), commit], tree)
-    shell(["git", "checkout", "-q", "--detach", "FETCH_HEAD"], tree)
-    plain = timed(lambda: shell(make, tree))
+    shell(["git", "checkout", "-q", "--force", "main"], by_hand.tree)
+    by_hand.make()
+    shell(["git", "fetch", "-q", str(lab.repository), commit], by_hand.tree)
+    shell(["git", "checkout", "-q", "--detach", "FETCH_HEAD"], by_hand.tree)
+    plain = timed(by_hand.make)
     with Builder(repository, TARGETS["um"], store=Store(folder / "store-comment")) as builder:
         first = builder.build(main)
         ours = timed(lambda: builder.build(commit))
@@ -200,16 +210,18 @@ def bench_comment(lab: Lab, folder: Path) -> None:
 
 def main() -> None:
     chosen = set(sys.argv[1:]) or {"bisection", "runs", "snapshot", "comment"}
-    benches: dict[str, Callable[[Lab, KernelImage, Path], object]] = {
-        "runs": lambda lab, kernel, folder: bench_runs(kernel, folder),
-        "snapshot": lambda lab, kernel, folder: bench_snapshot(lab, folder),
-        "comment": lambda lab, kernel, folder: bench_comment(lab, folder),
-    }
     with tempfile.TemporaryDirectory(prefix="kbench-bench-") as name:
-        lab, kernel = bench_bisection(Path(name))
+        folder = Path(name)
+        lab, kernel, by_hand = prepare(folder)
+        benches: dict[str, Callable[[], None]] = {
+            "bisection": lambda: bench_bisection(lab, kernel, by_hand, folder),
+            "runs": lambda: bench_runs(kernel, folder),
+            "snapshot": lambda: bench_snapshot(lab, folder),
+            "comment": lambda: bench_comment(lab, by_hand, folder),
+        }
         for what, bench in benches.items():
             if what in chosen:
-                bench(lab, kernel, Path(name))
+                bench()
 
 
 if __name__ == "__main__":
