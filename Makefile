@@ -6,7 +6,8 @@
 #   make test-linux   install, then run the tests that build and boot real Linux; test-linux-aarch64 are those left out there
 #   make check        ruff and mypy
 #   make bench        the figures the README claims
-#   make bench-linux  those about Linux; bench-search, bench-study, bench-lab: the search; bench-crash: crash reports
+#   make bench-linux  those about Linux; bench-search, bench-study, bench-lab: the search; bench-crash: crash reports;
+#                     bench-dask, bench-sweep: many at once
 #   make fuzz         drawn consoles against the crash parser
 #   make lab          open JupyterLab on the notebooks
 #   make pictures     draw the README's pictures again
@@ -17,12 +18,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo demo-linux test test-linux check bench bench-linux bench-search bench-lab bench-study bench-crash fuzz lab pictures clean
+.PHONY: help demo demo-linux test test-linux check bench bench-linux bench-search bench-lab bench-study bench-crash bench-dask
+.PHONY: bench-sweep fuzz lab pictures clean
 .PHONY: test-linux-um test-linux-qemu test-linux-aarch64
 .PHONY: install install-linux install-test packages packages-browser packages-linux packages-linux-test
 
 help:
-	@sed -n '3,12s/^# *//p' Makefile
+	@sed -n '3,14s/^# *//p' Makefile
 
 # What kbench needs from Debian, and the programs that show it is there.
 PACKAGES := git gcc make qemu-system-x86 python3-venv
@@ -65,8 +67,9 @@ demo: install
 demo-linux: install-linux
 	@$(BIN)/kbench lab demo out/demo-linux --kernel linux
 
+# As many at a time as there are cores, each file by one of them.
 test: install-test
-	@$(BIN)/python -m pytest -m 'not linux'
+	@$(BIN)/python -m pytest -m 'not linux' --numprocesses=auto --dist=loadfile
 
 # In two parts beside each other, each with slots of its own to build in: linking and booting take one core only.
 test-linux: packages-linux-test install-test
@@ -100,6 +103,12 @@ bench-crash: install-test
 
 fuzz: install-test
 	@$(BIN)/python -m pytest -q tests/fuzz_crash.py
+
+bench-dask: install-test
+	@$(BIN)/python -m tests.bench_dask
+
+bench-sweep: install
+	@$(BIN)/python -m tests.bench_sweep
 
 bench-linux: install-linux
 	@$(BIN)/python -m tests.bench_linux

@@ -6,7 +6,9 @@
     runs = kbench.repro(kernel, "repro.c", runs=20)                           # RunSet
     bisection = kbench.bisect("case.toml")                                    # BisectionReport, live in a notebook
 
-The four are imported when they are used first: `import kbench` itself is light, probes nothing and prints nothing.
+    bisection = kbench.start("case.toml")                                     # the same in the background, to pause and mark
+
+They are imported when they are used first: `import kbench` itself is light, probes nothing and prints nothing.
 """
 
 from __future__ import annotations
@@ -16,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kbench.primitives import bisect, boot, build, repro
+    from kbench.running import start
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "bisect", "boot", "build", "repro"]
+__all__ = ["__version__", "bisect", "boot", "build", "repro", "start"]
 
-_PRIMITIVES = ("build", "boot", "repro", "bisect")
+_PRIMITIVES = {**dict.fromkeys(("build", "boot", "repro", "bisect"), "primitives"), "start": "running"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _PRIMITIVES:
-        return getattr(import_module("kbench.primitives"), name)
+        return getattr(import_module(f"kbench.{_PRIMITIVES[name]}"), name)
     raise AttributeError(f"module 'kbench' has no attribute {name!r}")
 
 

@@ -11,6 +11,7 @@
     ├── MachineLacksError        exit 3  this machine lacks a program; says what to install
     ├── StorageError             exit 3  no room, or no permission, where results are kept
     ├── BuildError               exit 1  this revision does not build; an answer, not an accident
+    ├── StoppedError             exit 1  a person ended the work; nothing is lost
     └── LostMachineError         exit 1  a machine broke; says nothing about the kernel
 
 A message reads `<stage>: <expected>, <seen>; <next step>`, with the values, without a full stop.
@@ -91,6 +92,10 @@ class StorageError(KbenchError):
 
 class BuildError(KbenchError):
     """This revision does not build: an observation for the driver. Carries `.log` and `.file`."""
+
+
+class StoppedError(KbenchError):
+    """A person ended a bisection; nothing is lost."""
 
 
 class LostMachineError(KbenchError):

@@ -13,6 +13,7 @@ from kbench.errors import MachineLacksError, StorageError
 
 # Debian's packages by program.
 PACKAGES = {
+    "prlimit": "util-linux",
     "setpriv": "util-linux",
     "qemu-system-i386": "qemu-system-x86",
     "qemu-system-x86_64": "qemu-system-x86",

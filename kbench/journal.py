@@ -209,6 +209,8 @@ def _entries(database: sqlite3.Connection, bisection: int, folder: Path) -> list
     for experiment, number, outcome, title, boot_s, elapsed_s, console in database.execute(
         "SELECT r.* FROM runs r JOIN experiments e ON e.id = r.experiment WHERE e.bisection = ? ORDER BY r.number", (bisection,)
     ):
+        if console and not (folder / console).resolve().is_relative_to(folder.resolve()):  # views show what is there
+            raise JournalError(f"journal: expected consoles below {folder}, seen {console[:100]!r}; take a journal of your own")
         run = Run(Outcome(outcome), title, boot_s, elapsed_s, folder / console if console else None)
         runs.setdefault(experiment, []).append((number, run))
     rows = database.execute(

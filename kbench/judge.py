@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from kbench import crash
 from kbench.crash.titles import clean
 from kbench.machines import Ending, MachineRun
+from kbench.patterns import LinePattern
 from kbench.records import MachineSpec, Outcome
 
 #: Titles of crashes that print nothing, in syzkaller's words.
@@ -51,10 +50,10 @@ def crash_title(shown: MachineRun, spec: MachineSpec) -> str:
     """Return the title of a crash: the case's own pattern's first, then what kbench.crash reads, then the line itself."""
     line = ""
     if spec.crashed is not None:
-        pattern = re.compile(spec.crashed)
+        pattern = LinePattern(spec.crashed, "crashed")
         found = next((match for text in shown.text.splitlines() if (match := pattern.search(text[:LONGEST_LINE]))), None)
-        if found and "title" in pattern.groupindex and found["title"]:
-            return clean(found["title"])
+        if found and "title" in pattern.groups and (title := found["title"]):
+            return clean(title)
         line = found.string if found else ""
     report = crash.parse(shown.text) if spec.linux_crashes else None
     return report.title if report else clean(line or shown.detail)

@@ -5,7 +5,10 @@ Papermill in this process; the kernel is this very interpreter, whatever kernels
 
 from __future__ import annotations
 
+import ast
 import json
+import math
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +16,12 @@ from typing import Any
 
 from kbench import errors
 from kbench.errors import InputError, KbenchError
+from kbench.leash import Leash
 
+# What a declared type takes.
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict, "tuple": (list, tuple),
+}  # fmt: skip
 RESULT = "application/vnd.kbench.result+json"  # the output a notebook leaves its result in
 
 
@@ -24,8 +32,13 @@ def execute(
     *,
     timeout_s: float | None = None,
     progress: bool = False,
+    cwd: Path | None = None,
+    leaves_result: bool = True,
+    leash: Leash | None = None,
 ) -> dict[str, Any]:
     """Run a notebook with parameters, save it executed, sign it for JupyterLab, and return the result it left.
+
+    Several may run at once, each in a thread.
 
     Parameters
     ----------
@@ -37,6 +50,12 @@ def execute(
         Wall clock of one cell; None: no limit.
     progress : bool
         Show papermill's progress bar.
+    cwd : Path, optional
+        The folder the notebook runs in; this process's by default.
+    leaves_result : bool
+        False: a notebook that ends without a result is fine, and {} is returned.
+    leash : Leash, optional
+        Ends the kernel, and what that started, from another thread.
 
     Raises
     ------
@@ -50,15 +69,19 @@ def execute(
     from nbformat.sign import NotebookNotary
 
     values = {name: str(value) if isinstance(value, Path) else value for name, value in parameters.items()}
-    _check_parameters(notebook, values)
-    _run(notebook, output, values, timeout_s, progress)
+    check_parameters(notebook, values)
+    leash = leash or Leash()
+    try:
+        _run(notebook, output, values, timeout_s, progress, _this_python(cwd, leash))
+    finally:
+        leash.end()
     executed = nbformat.read(output, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has none
     result = _left_result(executed)
-    if result is None:
+    if result is None and leaves_result:
         raise KbenchError(f"notebook: expected a result in {output}, found none; end it with leave_result", output=output)
     # Only a signed notebook shows its widgets when it is opened. This one is ours: made from our template just now.
     NotebookNotary().sign(executed)  # type: ignore[no-untyped-call]
-    return result
+    return result or {}
 
 
 def leave_result(result: Mapping[str, Any], **more: Any) -> None:
@@ -69,7 +92,8 @@ def leave_result(result: Mapping[str, Any], **more: Any) -> None:
     display({RESULT: values, "text/plain": json.dumps(values, indent=1)}, raw=True)  # type: ignore[no-untyped-call]  # IPython's
 
 
-def _check_parameters(notebook: Path, values: Mapping[str, Any]) -> None:
+def check_parameters(notebook: Path, values: Mapping[str, Any]) -> None:
+    """Raise InputError when a notebook cannot be read, does not know one of the parameters, or declares another type for it."""
     import nbformat
     import papermill
 
@@ -83,19 +107,35 @@ def _check_parameters(notebook: Path, values: Mapping[str, Any]) -> None:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise InputError(f"notebook: unknown parameter {', '.join(unknown)} of {notebook.name}; it has {', '.join(known)}")
+    for name, value in values.items():
+        declared = _declared(known[name])
+        if declared in _TYPES and (not isinstance(value, _TYPES[declared]) or (isinstance(value, bool) and declared != "bool")):
+            raise InputError(f"notebook: {name} of {notebook.name} takes {declared}, got {value!r}; give a value of that type")
 
 
-def _run(notebook: Path, output: Path, values: Mapping[str, Any], timeout_s: float | None, progress: bool) -> None:
+def _declared(parameter: Mapping[str, Any]) -> str:
+    # What is annotated, without what is in its brackets; else the type of the value it has.
+    annotated = str(parameter["inferred_type_name"]).partition("[")[0].strip()
+    if annotated not in ("", "None"):
+        return annotated
+    try:
+        return type(ast.literal_eval(parameter["default"])).__name__
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return ""
+
+
+def _run(notebook: Path, output: Path, values: Mapping[str, Any], timeout_s: float | None, progress: bool, manager: type) -> None:
     import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import CellTimeoutError
     from traitlets.config import Config
 
     # Without it ipykernel warns at each start, and the warning lands in the notebook.
     encrypted = {"transport_encryption": "auto"}
     try:
         papermill.execute_notebook(
-            str(notebook), str(output), parameters=dict(values), kernel_name="python3", language="python", progress_bar=progress,
-            execution_timeout=timeout_s, kernel_manager_class=_this_python(),
+            _literal(notebook), _literal(output), parameters=dict(values),
+            kernel_name="python3", language="python", progress_bar=progress,
+            execution_timeout=math.ceil(timeout_s) if timeout_s else None, kernel_manager_class=manager,
             config=Config({"KernelManager": encrypted, "AsyncKernelManager": encrypted}),
         )  # fmt: skip
     except papermill.exceptions.PapermillExecutionError as err:
@@ -106,14 +146,19 @@ def _run(notebook: Path, output: Path, values: Mapping[str, Any], timeout_s: flo
     except CellTimeoutError as err:
         message = f"notebook: expected each cell to end in {timeout_s:g} s, one did not; see {output}, or allow more"
         raise KbenchError(message, output=output) from err
-    except DeadKernelError as err:
+    except RuntimeError as err:  # nbclient's DeadKernelError is one, and so is a kernel that does not come up
         message = f"notebook: expected a kernel to the end, it died; see {output}, and run it again to resume"
         raise KbenchError(message, output=output) from err
     except OSError as err:
         raise errors.StorageError(f"notebook: cannot write {output}, {err.strerror}; choose another output") from err
 
 
-def _this_python() -> type:
+def _literal(path: Path) -> str:
+    # papermill formats both paths with the parameters.
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _this_python(cwd: Path | None, leash: Leash) -> type:
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -126,6 +171,10 @@ def _this_python() -> type:
             spec = KernelSpec(**get_kernel_dict())
             spec.argv = [sys.executable, *spec.argv[1:]]
             return spec
+
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]  # as in AsyncKernelManager
+            await super().start_kernel(**(options if cwd is None else options | {"cwd": str(cwd)}))
+            leash.hold(os.getpgid(self.provisioner.pid))  # type: ignore[union-attr]  # a process of this machine
 
     return ThisPython
 

@@ -20,15 +20,20 @@ from kbench.bisection.case import load_case
 from kbench.bisection.specs import shipped_config
 from kbench.bisection.view import view
 from kbench.errors import InputError, KbenchError
-from kbench.host import storage, usable_cores
-from kbench.kernels import Builder, Store, compile_tree
+from kbench.host import cache_dir, storage, usable_cores
+from kbench.kernels import Builder, compile_tree
 from kbench.kernels.builder import image_of
+from kbench.kernels.store import lasting_store
 from kbench.progress import Progress
 from kbench.records import BisectionView, KernelImage, MachineSpec, Target
 from kbench.repository import Repository
 from kbench.targets import REPRODUCER_CHECKS, TARGETS
 
 if TYPE_CHECKING:
+    from email.message import EmailMessage
+
+    from matplotlib.axes import Axes
+
     from kbench.machines import Machine
     from kbench.runs import RunSet
 
@@ -71,7 +76,7 @@ def build(
     with Progress(f"building {source}"):
         if at and not Path(source).is_dir():
             repository = Repository(Path(folder))
-            with Builder(repository, target, config=content, jobs=jobs) as builder:
+            with Builder(repository, target, config=content, jobs=jobs, store=lasting_store(cache_dir())) as builder:
                 return builder.build(repository.resolve(revision))
         tree = Path(source).resolve()
         if not tree.is_dir():
@@ -80,7 +85,7 @@ def build(
             raise InputError(
                 f"build: expected REPOSITORY@REVISION, as this target builds in the source tree and {tree} is yours; add @HEAD"
             )
-        store = Store()
+        store = lasting_store(cache_dir())
         with store.slot(f"folder {tree}") as slot:
             entry = compile_tree(tree, slot, target, config=content, store=store, jobs=jobs or usable_cores())
         return image_of(store, target, entry, commit=None, cached=False)
@@ -157,6 +162,36 @@ class BisectionReport:
 
         return bisection_log(self._bisection, self.view)
 
+    def git_log(self) -> str:
+        """Return its verdicts as a file that `git bisect replay` takes."""
+        from kbench.exchange.gitlog import git_log
+
+        history = self._bisection.plan.history
+        places = {commit: index for index, commit in enumerate(map(str, history.commits))}
+
+        def is_ancestor(older: str, newer: str) -> bool:
+            return older in places and newer in places and history.is_ancestor(places[older], places[newer])
+
+        return git_log(self.view, is_ancestor)
+
+    def mail(self) -> EmailMessage:
+        """Return it as a mail to those who should know; `bytes` of it can be sent."""
+        from kbench.exchange.mail import mail_report
+
+        return mail_report(self.view, reproduce=(self._bisection.plan.reproducer or b"").decode("utf-8", "replace"))
+
+    def pack(self, file: Path | str) -> Path:
+        """Write it into one file, for `kbench unpack` on another machine."""
+        from kbench.exchange.archive import pack
+
+        return pack(self._bisection, self.view, self.log(), Path(file))
+
+    def plot(self, what: str = "search", *, width_in: float = 7.0) -> Axes:
+        """Draw "search", "rates" or "costs" for a paper; see `kbench.widgets.figures.plot`."""
+        from kbench.widgets.figures import plot
+
+        return plot(self.view, what, width_in=width_in)
+
     def write(self) -> None:
         """Write log, result and report into the case directory."""
         from kbench.widgets.page import html_report
@@ -202,6 +237,7 @@ def bisect(
     output: Path | str | None = None,
     jobs: int | None = None,
     on_change: Callable[[Bisection], None] | None = None,
+    executor: Any = None,
     **overrides: Any,
 ) -> BisectionReport:
     """Bisect a case to its end, or go on where its journal stands; live in a notebook, with a progress bar in a terminal.
@@ -216,6 +252,9 @@ def bisect(
         Machines and compiler jobs at once; the number of usable cores by default.
     on_change : callable, optional
         Called with the running `Bisection` after every change.
+    executor : str, or a cluster or client of Dask, optional
+        Where builds and runs happen: "local", "dask" (the case's `scheduler` says where), or the cluster itself; the case's own
+        by default.
     **overrides
         Keys of the case, e.g. `strategy="git"`.
 
@@ -229,16 +268,18 @@ def bisect(
     from kbench.widgets.live import LiveView
 
     listeners = [on_change] if on_change else []
+    named = executor is None or isinstance(executor, str)
 
     def tell_all(now: Bisection) -> None:
         for listener in listeners:
             listener(now)
 
     bisection = Bisection(
-        load_case(case, **overrides),
+        load_case(case, executor=executor if named else "dask", **overrides),
         output=Path(output) if output else None,
         jobs=jobs,
         on_change=tell_all,
+        cluster=None if named else executor,
     )
     threading.Thread(target=_load_ahead, args=(bisection.plan.target.machine,), daemon=True).start()
     live = LiveView(view(bisection))

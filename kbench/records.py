@@ -147,7 +147,9 @@ class Step:
 
     commit: str  # 40 hex digits
     subject: str  # first line of the commit's message
-    stage: str  # "original", "release v1.0", "head", "merge base", "bisect", "parent" or "proof culprit"
+    stage: (
+        str  # "original", "release v1.0", "head", "merge base", "bisect", "parent", "proof culprit", "more runs" or "marked bad"
+    )
     verdict: Verdict | None  # None: built only, or still running
     runs: tuple[Run, ...]
     planned_runs: int = 0  # runs asked for; more than len(runs) while it is running

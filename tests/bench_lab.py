@@ -5,6 +5,7 @@ What is compared is the same lab on the same machine, one after the other; the c
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import tempfile
@@ -20,10 +21,18 @@ from tests.bench import say
 LABS = [(kind, seed) for seed in (1, 2, 3, 4) for kind in ("null", "uaf", "warning", "race", "rare")]
 
 
+def halving(bisection: Bisection, kernels: int) -> float:
+    """Seconds of a search that halves its range with each revision and one run: nothing beats it where no commit is suspect."""
+    first, *steps = (step for step in bisection.steps if step.build_s and step.runs and not step.stage.startswith("proof"))
+    build = statistics.mean(step.build_s for step in steps)
+    run = statistics.mean(step.test_s / len(step.runs) for step in steps)
+    return first.build_s + first.test_s + math.log2(max(kernels, 2)) * (build + run)
+
+
 def main() -> None:
     labs = LABS[: int(sys.argv[1])] if len(sys.argv) > 1 else LABS
     right: dict[str, int] = {"bayes": 0, "syzkaller": 0}
-    ratios, proofs = list[float](), list[float]()
+    ratios, proofs, bounds = list[float](), list[float](), list[float]()
     for kind, seed in labs:
         with tempfile.TemporaryDirectory(prefix="kbench-bench-") as name:
             folder, spent = Path(name), dict[str, float]()
@@ -37,14 +46,17 @@ def main() -> None:
                 spent[strategy] = result.seconds - proof
                 if strategy == "bayes":
                     proofs.append(proof / result.seconds)
+                    ideal = halving(bisection, result.n_kernels or 2)
                 figures = f"{result.builds} builds, {result.runs} runs, {spent[strategy]:.0f} s, confidence {result.confidence}"
                 print(f"  {kind} {seed} {strategy}: {result.outcome}, {result.culprit == lab.culprit}, {figures}", flush=True)
             ratios.append(spent["bayes"] / spent["syzkaller"])
+            bounds.append(ideal / spent["syzkaller"])
     say("right, bayes / syzkaller", f"{right['bayes']} / {right['syzkaller']} of {len(labs)}  (wanted: 19 of 20)")
     say(
         "cost, bayes / syzkaller",
         f"median {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}  (wanted: 0.5)",
     )
+    say("  of a search that halves each time, one run a revision", f"median {statistics.median(bounds):.2f}")
     say("  share of the closing proof", f"{statistics.median(proofs):.2f} of the whole")
 
 

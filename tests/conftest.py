@@ -28,7 +28,7 @@ def linux_base() -> Base:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not (path / "HEAD").exists():
-            subprocess.run(["git", "clone", "--quiet", "--bare", "--shared", base.repository, path], check=True)
+            subprocess.run(["git", "clone", "--quiet", "--bare", base.repository, path], check=True)
     return Base(path, base.commit)
 
 

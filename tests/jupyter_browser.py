@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = "/usr/bin/chromium"
+SHOTS = os.environ.get("KBENCH_SHOTS")  # a folder: keep pictures of what was seen
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -68,6 +69,13 @@ def open_page(browser: Any, url: str, *, width: int = 1100, height: int = 900, s
         yield watched
     finally:
         context.close()
+
+
+def shoot(page: Any, name: str) -> None:
+    """Keep a picture of a page, if somebody wants to see it."""
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=not name.startswith("lab"))
 
 
 def _note(watched: Watched, url: str) -> None:

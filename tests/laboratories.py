@@ -34,6 +34,7 @@ class TableLaboratory:
     built: list[str] = field(default_factory=list)
     explained: list[str] = field(default_factory=list)
     probed: list[str] = field(default_factory=list)
+    expected: list[list[tuple[str, int]]] = field(default_factory=list)
 
     @property
     def width(self) -> int:
@@ -41,6 +42,9 @@ class TableLaboratory:
 
     def check(self) -> None:
         """Nothing is missing."""
+
+    def expect(self, asked: Sequence[tuple[str, int]]) -> None:
+        self.expected.append(list(asked))
 
     def build(self, commit: str) -> KernelImage:
         if len(self.built) >= self.kill_at_build:

@@ -55,19 +55,35 @@ def test_flaky_bugs_are_found(bench: Bench, rate: float) -> None:
     assert bisection(bench, flaky(bench, rate)).run().culprit == bench.commits[21]
 
 
+@pytest.mark.parametrize("at_once", [1, 3])
 @pytest.mark.parametrize("kill_after", [3, 11, 14, 19])
-def test_a_kill_in_any_place_changes_nothing(bench: Bench, kill_after: int) -> None:
+def test_a_kill_in_any_place_changes_nothing(bench: Bench, kill_after: int, at_once: int) -> None:
     laboratory = flaky(bench, 0.5)
     laboratory.kill_after = kill_after
     with pytest.raises(Killed):
-        bisection(bench, laboratory).run()
+        bisection(bench, laboratory, at_once=at_once).run()
     laboratory.kill_after = 10**9
-    again = bisection(bench, laboratory)
+    again = bisection(bench, laboratory, at_once=at_once)
     result = again.run()
     assert result.culprit == bench.commits[21]
     assert len(laboratory.ran) == result.runs  # none is lost, none is run again
-    read = bisection(bench, TableLaboratory(lambda commit, number: None))
+    read = bisection(bench, TableLaboratory(lambda commit, number: None), at_once=at_once)
     assert read.read() == result
+
+
+def test_revisions_side_by_side_are_said_beforehand(bench: Bench) -> None:
+    """The laboratory hears of two at a time before the first is built, and a release among them is called one."""
+    laboratory = flaky(bench, 1.0)
+    found = bench.bisection(laboratory, strategy="bayes", at_once=2)
+    assert found.run().culprit == bench.commits[21]
+    assert max(map(len, laboratory.expected)) == 2
+    asked = [commit for batch in laboratory.expected for commit, _ in batch]
+    built = [step.commit for step in found.steps if step.stage.startswith(("bisect", "release"))]
+    assert set(built) <= set(asked)
+    releases = {bench.commits[5]: "v1.0", bench.commits[15]: "v1.1", bench.commits[30]: "v1.2"}
+    walked = [(step.stage, releases[step.commit]) for step in found.steps if step.stage.startswith("release")]
+    assert walked
+    assert all(stage == f"release {name}" for stage, name in walked)
 
 
 def test_a_budget_is_kept(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ["doctor", "judge", "lab", "build", "boot", "repro", "bisect", "replay", "report", "preflight", "study"]
+COMMANDS = ["doctor", "cache", "judge", "lab", "build", "boot", "repro", "bisect", "replay", "report", "preflight", "study"]
 
 
 def kbench(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -84,6 +84,37 @@ def test_study_tells_what_it_measured() -> None:
 
 
 def test_doctor_says_what_to_install() -> None:
-    checks = json.loads(kbench("doctor", "--json").stdout)
-    assert {"python", "git", "gcc", "qemu-system-i386", "kvm"} <= {check["name"] for check in checks}
+    told = json.loads(kbench("doctor", "--json").stdout)
+    checks = told["checks"]
+    assert {"python", "git", "gcc", "qemu-system-i386", "kvm", "memory", "jupyterlab"} <= {check["name"] for check in checks}
     assert all(check["ok"] or check["advice"] for check in checks)
+    assert all(check["package"] in told["install"] for check in checks if check["package"])
+    assert (told["ready"], told["speed"]) == (all(check["ok"] for check in checks if check["needed"]), None)
+
+
+def test_doctor_of_a_machine_that_has_nothing(tmp_path: Path) -> None:
+    (tmp_path / "apt-get").touch(mode=0o755)
+    done = subprocess.run(
+        [sys.executable, "-m", "kbench", "doctor"],
+        env={"PATH": str(tmp_path), "KBENCH_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    *_, verdict, install = done.stdout.splitlines()
+    assert verdict.startswith("kbench cannot work without git, make, gcc")
+    assert "apt-get install bc binutils bison" in install
+    assert next(line for line in done.stdout.splitlines() if " git " in line).endswith("→ apt-get install git")
+
+
+@pytest.mark.qemu
+def test_doctor_measures_and_says_how_long_linux_takes() -> None:
+    done = kbench("doctor", "--bench", "--json")
+    assert done.returncode == 0, done.stderr
+    speed = json.loads(done.stdout)["speed"]
+    assert 0 < speed["boot_s"] <= speed["run_s"]
+    assert speed["build_cpu_s"] > 0
+    linux = speed["linux"]
+    assert 60 < linux["low_s"] < linux["high_s"]
+    assert "540 files" in linux["rests_on"]

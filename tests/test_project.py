@@ -29,6 +29,9 @@ FLOORS = {
     "reproducer": 1,
     "progress": 1,
     "host": 1,
+    "leases": 1,
+    "leash": 2,
+    "patterns": 1,
     "relevance": 1,
     "targets": 2,
     "repository": 2,
@@ -41,15 +44,20 @@ FLOORS = {
     "runs": 3,
     "liveness": 3,
     "journal": 3,
+    "execution": 3,
     "bisection": 4,
     "minimise": 4,
     "lab": 5,
     "study": 5,
     "widgets": 6,
     "notebook": 6,
+    "exchange": 6,
     "primitives": 6,
     "replay": 6,
+    "running": 6,
+    "sweep": 6,
     "doctor": 6,
+    "speed": 6,
     "demo": 6,
     "cli": 6,
 }
@@ -106,13 +114,17 @@ _SIDEWAYS = {
     "search": {"history", "evidence"},
     "evidence": {"resources"},
     "crash": {"evidence"},
+    "leases": {"host"},
     "relevance": {"history"},
     "kernels": {"repository", "targets"},
     "runs": {"judge"},
     "liveness": {"runs"},
     "minimise": {"bisection"},
-    "primitives": {"widgets", "progress"},
+    "exchange": {"widgets"},
+    "primitives": {"widgets", "progress", "exchange"},
     "replay": {"widgets"},
+    "running": {"primitives", "widgets"},
+    "sweep": {"notebook", "widgets"},
     "demo": {"notebook", "widgets"},
     "cli": set(FLOORS),
 }
@@ -137,7 +149,7 @@ def test_environment_lists_the_same_packages() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = [line.strip()[2:] for line in (ROOT / "environment.yml").read_text().splitlines() if line.strip().startswith("- ")]
     packages = [line for line in lines if line not in ("conda-forge", "pip", "pip:") and not line.startswith(("--", "python>"))]
-    assert names(packages) == names(project["dependencies"])
+    assert names(packages) == names(project["dependencies"] + project["optional-dependencies"]["dask"])
     assert f"python{project['requires-python']}" in lines
 
 

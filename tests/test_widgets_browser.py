@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from kbench.records import BisectionView
 from kbench.widgets import page as report
 from kbench.widgets.export import export_html
 from tests import views
-from tests.jupyter_browser import CHROMIUM, chromium, jupyter_lab, open_page, run_all
+from tests.jupyter_browser import CHROMIUM, chromium, jupyter_lab, open_page, run_all, shoot
 
 pytestmark = pytest.mark.browser
 
 REPOSITORY = Path(__file__).parents[1]
-SHOTS = os.environ.get("KBENCH_SHOTS")  # a folder: keep pictures of what was seen
 SETUP = "pause_s: float = 0.0  # seconds, between two steps\nfolder: str = ''  # folder, for the consoles"
 LIVE = """
 import pathlib, time
@@ -84,12 +82,6 @@ def executed(jupyter_home: Path) -> Path:
     result = notebook.execute(jupyter_home / "live.ipynb", output, {"folder": consoles, "pause_s": 0.02}, timeout_s=120)
     assert result["culprit"] == views.commit(views.CULPRIT)
     return output
-
-
-def shoot(page: Any, name: str) -> None:
-    if SHOTS:
-        Path(SHOTS).mkdir(exist_ok=True)
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=not name.startswith("lab"))
 
 
 def wait_restored(page: Any) -> None:

@@ -7,12 +7,14 @@ and what was found out about them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kbench.bisection.ask import KernelSearch
+from kbench.bisection.control import MARKS, Control
 from kbench.bisection.laboratory import Laboratory
 from kbench.bisection.result import first_crash
 from kbench.errors import BuildError, JournalError
@@ -41,7 +43,7 @@ class Record:
     """Where answers come from and go to."""
 
     journal: Journal | None  # None: only read
-    written: Iterator[Entry]  # what it has
+    written: deque[Entry]  # what it has that was not asked again yet
 
 
 class Answers:
@@ -60,6 +62,8 @@ class Answers:
         A kernel that was tested as another commit is not run again.
     on_change : callable
         Called after every change of `steps`.
+    control : Control
+        Whoever pauses or stops.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Answers:
         liveness: bool,
         lend: bool,
         on_change: Callable[[], None],
+        control: Control,
     ) -> None:
         self.steps: list[Step] = []
         self.config: str | None = None  # what kernels are built with now; None: the case's own
@@ -78,7 +83,7 @@ class Answers:
         self.report = ""  # of the first crash, with file and line
         self.recipients: tuple[str, ...] = ()
         self._laboratory, self._search, self._output = laboratory, search, output
-        self._liveness, self._lend, self._on_change = liveness, lend, on_change
+        self._liveness, self._lend, self._on_change, self._control = liveness, lend, on_change, control
         self._builds: dict[str | None, dict[str, dict[str, Any]]] = {}  # by config and commit, as journalled
         self._kernels: dict[tuple[str | None, str], KernelImage] = {}
         self._number = 0  # of the next question
@@ -119,10 +124,17 @@ class Answers:
         JournalError
             The journal has another question in this place.
         """
+        if record.journal is not None and not record.written:
+            self._control.wait()
         entry = self._entry(asked, record)
         runs = tuple(run for _, run in entry.done)
         step = Step(asked.commit, asked.subject, asked.stage, None, runs, asked.runs, asked.position, test_s=entry.test_s)
         self.steps.append(step)
+        if asked.stage in MARKS:
+            if record.journal is not None and not entry.complete:
+                record.journal.complete(entry.id)
+            self.change(reach="as somebody said who knows")
+            return self.steps[-1]
         build = dict(entry.build) if entry.build else None
         if build is None:
             if record.journal is None:
@@ -156,7 +168,7 @@ class Answers:
 
     def _entry(self, asked: Asked, record: Record) -> Entry:
         """Return the journal's entry of a question, a new one when it has none."""
-        entry, number = next(record.written, None), self._number
+        entry, number = record.written.popleft() if record.written else None, self._number
         if entry is None:
             if record.journal is None:
                 raise NotWrittenError
@@ -236,14 +248,19 @@ class Answers:
         missing = [number for number in range(entry.runs) if number not in done]
         size = self._laboratory.width if ends_early else max(len(missing), 1)
         while missing and not (ends_early and any(self._shows_bug(run) for run in done.values())):
-            wave, missing = missing[:size], missing[size:]
+            self._control.wait()
             last = time.monotonic()
-            for number, run in self._laboratory.run(self._kernel(entry.commit), wave, lambda n: self._console(entry, n)):
+            for number, run in self._laboratory.run(
+                self._kernel(entry.commit), missing[:size], lambda n: self._console(entry, n)
+            ):
                 done[number] = run
                 now = time.monotonic()
                 journal.ran(entry.id, number, run, now - last)
                 seconds, last = now - last, now
                 self.change(runs=tuple(done[n] for n in sorted(done)), test_s=self.steps[-1].test_s + seconds)
+                if self._control.interrupted:
+                    break  # with the iterator the machines end that still run
+            missing = [number for number in range(entry.runs) if number not in done]
 
     def _shows_bug(self, run: Run) -> bool:
         titles = {title for step in self.steps if step.stage == "original" for title in step.titles if title}

@@ -68,9 +68,9 @@ class KernelSearch:
         self._stale |= bool(new)
         return new
 
-    def ask(self) -> list[Experiment]:
-        """What to run next; [] when the search is finished."""
-        return [replace(experiment, commit=int(self._fold.first[experiment.commit])) for experiment in self._search.ask()]
+    def ask(self, width: int = 1) -> list[Experiment]:
+        """What to run next, `width` experiments at most; [] when the search is finished."""
+        return [replace(experiment, commit=int(self._fold.first[experiment.commit])) for experiment in self._search.ask(width)]
 
     def tell(self, observation: Observation) -> None:
         """Take in what was seen of a commit that was asked for, or is an end."""

@@ -83,6 +83,12 @@ class Case:
     max_builds: _Count | None = None  # budgets: the bisection stops and says so when one is spent
     max_runs: _Count | None = None
     max_seconds: _Seconds | None = None
+    at_once: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # revisions side by side: more of them, in fewer rounds ("bayes")
+
+    executor: Literal["local", "dask"] = "local"  # where builds and runs happen
+    scheduler: str = ""  # Dask only: its address, "tcp://host:8786" or "tls://host:8786"; whoever reaches it runs what they like
+    artefacts: str = ""  # Dask only: what all machines share, a folder or a URL of fsspec ("s3://bucket/kbench")
+    source: str = ""  # Dask only: `repository` as the workers reach it, a URL or a path of theirs; "": commits go by `artefacts`
 
     folder: Path = Path()  # where the case file is
     stem: str = "case"  # its name without ".toml"

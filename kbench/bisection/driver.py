@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,12 @@ from kbench.bisection.ask import KernelSearch
 from kbench.bisection.case import Case
 from kbench.bisection.closing import Closing
 from kbench.bisection.configs import ConfigTests, Minimise
-from kbench.bisection.laboratory import Laboratory, LocalLaboratory
+from kbench.bisection.control import BY_HAND, MARKS, Control
+from kbench.bisection.laboratory import Laboratory, laboratory_of
 from kbench.bisection.plan import Plan, make_plan
-from kbench.bisection.result import BisectionResult, costs, observation
+from kbench.bisection.result import BisectionResult, costs, first_crash, marked, observation
 from kbench.crash.guilty import trace_files
+from kbench.evidence.priors import FloatArray
 from kbench.history import Mask
 from kbench.host import storage
 from kbench.journal import FILE_NAME, Journal, read_journal
@@ -32,6 +35,7 @@ from kbench.kernels import Store
 from kbench.records import Step, Verdict
 from kbench.relevance import Relevance, decides
 from kbench.repository import Repository
+from kbench.search import Observation
 
 #: Outcomes that follow from an end that is not what the case says, or that nobody can tell; the others need no check then.
 ENDS_REFUTED = ("not reproduced", "older than range", "not in range", "inconclusive")
@@ -48,11 +52,15 @@ class Bisection:
     output : Path, optional
         The case directory for journal, consoles and report; by default `CASE.kbench` beside `CASE.toml`.
     laboratory : Laboratory, optional
-        Who builds and runs; this machine by default.
+        Who builds and runs; by default this machine, or the cluster the case names.
     on_change : callable, optional
         Called with this object after every change: a run ended, an answer was told.
     minimise : callable, optional
         Chooses, once the bug was seen, the config to go on with; see `kbench.bisection.configs.Minimise`.
+    cluster : optional
+        A cluster or client of Dask, instead of the address of the case.
+    control : Control, optional
+        With which somebody pauses, stops, marks revisions and has more runs made.
     """
 
     def __init__(
@@ -65,6 +73,8 @@ class Bisection:
         jobs: int | None = None,
         store: Store | None = None,
         minimise: Minimise | None = None,
+        cluster: Any = None,
+        control: Control | None = None,
     ) -> None:
         self.case = case
         self.output = (output or case.folder / f"{case.stem}.kbench").absolute()
@@ -75,15 +85,10 @@ class Bisection:
         self.result: BisectionResult | None = None
         self.started = ""
         self.search = KernelSearch(self.plan, self._read_changes if self.plan.relevance else None)
+        self.control = control or Control()
         self._on_change = on_change or (lambda _: None)
-        self._laboratory = laboratory or LocalLaboratory(
-            self.repository,
-            self.plan.target,
-            config=None if self.plan.config is None else self.plan.config.decode(errors="replace"),
-            reproducer=None if self.plan.reproducer is None else self.output / "reproducer",
-            given=case.path(case.reproducer) if case.reproducer else None,
-            store=store,
-            jobs=jobs,
+        self._laboratory = laboratory or laboratory_of(
+            self.plan, self.repository, self.output, store=store, jobs=jobs, cluster=cluster
         )
         self.answers = Answers(
             self._laboratory,
@@ -92,8 +97,9 @@ class Bisection:
             liveness=self.plan.liveness,
             lend=self.plan.lend,
             on_change=lambda: self._on_change(self),
+            control=self.control,
         )
-        self._record = Record(None, iter(()))
+        self._record = Record(None, deque())
         self._minimise = minimise
         self._assumed: set[int] = set()  # noted as steps
         self._closing = Closing(
@@ -112,6 +118,18 @@ class Bisection:
     def steps(self) -> list[Step]:
         """What was tested so far, in order."""
         return self.answers.steps
+
+    @property
+    def belief(self) -> FloatArray:
+        """P(culprit) of every commit of the history, as far as the search believes in any; shape (n,)."""
+        belief = np.zeros(len(self.plan.history))
+        for commit, p in self.search.result.candidates:
+            belief[commit] = p
+        return belief
+
+    def position(self, commit: str) -> int | None:
+        """Where a commit (40 hex digits) is in the history; None when it is not there."""
+        return self._positions.get(commit)
 
     @property
     def parent(self) -> str | None:
@@ -151,7 +169,7 @@ class Bisection:
             ) as journal:
                 self.started = journal.started
                 self._keep_reproducer()
-                self._record = Record(journal, iter(journal.entries()))
+                self._record = Record(journal, deque(journal.entries()))
                 self.result = self._answer_all()
                 journal.finish(self.result.to_json())
         finally:
@@ -173,7 +191,7 @@ class Bisection:
             self.output, case_inputs=self.plan.case_inputs(), case_name=self.case.name, key=self.plan.key()
         )
         self.started = started
-        self._record = Record(None, iter(entries))
+        self._record = Record(None, deque(entries))
         try:
             self.result = self._answer_all()
         except NotWrittenError:
@@ -206,11 +224,31 @@ class Bisection:
                 yield commit, self.case.runs or self.search.runs(commit), stage, False
             if stage == "original" and self._minimise and self.search.verdict(commit) is Verdict.BAD:
                 self._choose_config()
-        while not self._ended() and (experiments := self.search.ask()):
-            for experiment in experiments:
-                runs = self.case.runs or experiment.at_most or experiment.runs
-                stage = self.plan.stage(experiment.commit, self.search.stage)
-                yield experiment.commit, runs, stage, bool(experiment.at_most)
+        while not self._ended():
+            yield from self._by_hand()
+            experiments = self.search.ask(self.case.at_once)
+            if not experiments:
+                break
+            asked = [(one.commit, self.case.runs or one.at_most or one.runs, bool(one.at_most)) for one in experiments]
+            self._laboratory.expect([(self.plan.hash(commit), runs) for commit, runs, _ in asked])
+            stage = self.search.stage  # of the first
+            for commit, runs, ends_early in asked:
+                if self.search.stage and not self._ended():  # the one before may have settled it
+                    yield commit, runs, self.plan.stage(commit, stage), ends_early
+                stage = ""
+
+    def _by_hand(self) -> Iterator[tuple[int, int, str, bool]]:
+        """Yield what a person ordered at this point, as the journal has it and then as it comes."""
+        written = self._record.written
+        while True:
+            if written:
+                if written[0].stage not in BY_HAND:
+                    return
+                yield self._positions[written[0].commit], written[0].runs, written[0].stage, False
+            elif self._record.journal is not None and (order := self.control.next_order()):
+                yield order.commit, order.runs, order.stage, False
+            else:
+                return
 
     def _ended(self) -> bool:
         """Whether a budget of the case is spent, or machines are lost that the strategy does not go on without."""
@@ -230,7 +268,7 @@ class Bisection:
         assert commit is not None  # steps of a real history have one
         if step.stage == "original":
             self.search.expect(costs(step), trace_files(self.answers.report))
-        self.search.tell(observation(commit, step))
+        self.search.tell(self._observation(commit, step))
         assumed = [(older, left) for older, left in self.search.assumed if older not in self._assumed]
         after = [*(left for _, left in assumed), self.search.remaining]  # of the answer, then of each assumption
         self.answers.change(verdict=self.search.verdict(commit), **self._left(after[0]))
@@ -240,6 +278,10 @@ class Bisection:
             self.answers.assume(Step(name, self._subjects[name], "bisect", Verdict.BAD, (), position=older, **self._left(left)))
         if self.case.strategy == "syzkaller" and self.search.lost(commit):
             self._closing.lost = step.commit
+
+    def _observation(self, commit: int, step: Step) -> Observation:
+        shown = first_crash(self.steps)
+        return marked(commit, step.stage, shown[1].title if shown else "") if step.stage in MARKS else observation(commit, step)
 
     def _left(self, remaining: Mask) -> dict[str, Any]:
         return {"candidates_left": int(remaining.sum()), "spans": self.plan.history.spans(remaining)}

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kbench.errors import InputError, MachineLacksError
 from kbench.host import require, usable_cores
@@ -18,6 +18,7 @@ from kbench.records import KernelImage, Run, Target
 from kbench.repository import Repository
 
 if TYPE_CHECKING:
+    from kbench.bisection.plan import Plan
     from kbench.liveness import Liveness, Reference
 
 #: What a tree's get_maintainer.pl reads besides the file it is asked about.
@@ -47,6 +48,10 @@ class Laboratory(Protocol):
         """Raise MachineLacksError when a program it will need is missing, before anything is written."""
         ...
 
+    def expect(self, asked: Sequence[tuple[str, int]]) -> None:
+        """Take note of the (commit, runs) that are asked for next: who has room begins with all when the first is built."""
+        ...
+
     def build(self, commit: str) -> KernelImage:
         """Return the kernel of a commit (40 hex digits); BuildError when it does not build."""
         ...
@@ -70,6 +75,54 @@ class Laboratory(Protocol):
     def close(self) -> None:
         """Let everything go."""
         ...
+
+
+def laboratory_of(
+    plan: Plan, repository: Repository, output: Path, *, store: Store | None, jobs: int | None, cluster: Any = None
+) -> Laboratory:
+    """Return who builds and runs for a case: this machine, or a cluster; see `kbench.bisection.driver.Bisection`."""
+    case, config = plan.case, None if plan.config is None else plan.config.decode(errors="replace")
+    if case.executor == "local" and cluster is None:
+        return LocalLaboratory(
+            repository,
+            plan.target,
+            config=config,
+            reproducer=None if plan.reproducer is None else output / "reproducer",
+            given=case.path(case.reproducer) if case.reproducer else None,
+            store=store,
+            jobs=jobs,
+        )
+    from kbench.bisection.cluster import ClusterLaboratory  # late: most bisections never need it
+
+    return ClusterLaboratory(
+        cluster or case.scheduler,
+        repository,
+        plan.target,
+        artefacts=case.artefacts if "://" in case.artefacts or not case.artefacts else str(case.path(case.artefacts).absolute()),
+        source=case.source,
+        tips=map(plan.hash, (plan.bad, plan.original, *plan.good)),
+        config=config,
+        reproducer=plan.reproducer,
+        jobs=jobs,
+    )
+
+
+def check_build(target: Target) -> None:
+    """Raise MachineLacksError when the first program of a build is missing."""
+    for argv in target.build.commands:
+        if "/" not in argv[0]:
+            require(argv[0], "build")
+
+
+def check_machine(target: Target, reproducer: Path | None) -> None:
+    """Raise MachineLacksError when QEMU, or what the reproducer is made with, is missing."""
+    machine = target.machine.argv[0]
+    if "{" not in machine:  # a placeholder: the kernel runs by itself
+        require(machine, "boot")
+    if target.guest is not None:
+        from kbench.machines import initramfs  # late: most targets never need it
+
+        initramfs(target, reproducer)
 
 
 class LocalLaboratory:
@@ -105,16 +158,11 @@ class LocalLaboratory:
 
         A reproducer that has to be compiled is: it is known at once, not after the first build, if that fails.
         """
-        machine, guest = self._target.machine.argv[0], self._target.guest
-        if "{" not in machine:  # a placeholder: the kernel runs by itself
-            require(machine, "boot")
-        for argv in self._target.build.commands:
-            if "/" not in argv[0]:
-                require(argv[0], "build")
-        if guest is not None:
-            from kbench.machines import initramfs  # late: most targets never need it
+        check_build(self._target)
+        check_machine(self._target, self._given)
 
-            initramfs(self._target, self._given)
+    def expect(self, asked: Sequence[tuple[str, int]]) -> None:
+        """One machine has no room for more than one at a time."""
 
     def build(self, commit: str) -> KernelImage:
         """Return the kernel of a commit, from the store if it was built before."""

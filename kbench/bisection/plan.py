@@ -87,8 +87,9 @@ class Plan:
         return int(self.history.candidates(self.bad, ends).sum())
 
     def stage(self, commit: int, stage: str) -> str:
-        """Return what a commit is tested as: the search's word, with the name of a release."""
+        """Return what a commit is tested as: the search's word ("" for one asked beside others), with the name of a release."""
         names = {index: name for name, index in self.tags} | dict(zip(self.good, self.case.good_ends))
+        stage = stage or ("release" if commit in names else "bisect")
         return f"release {names[commit]}" if stage in ("release", "end") else stage
 
     def hash(self, commit: int) -> str:
@@ -123,6 +124,7 @@ class Plan:
             "liveness": self.liveness,
             "lend": self.lend,
             "proof": self.proof,
+            **({"at once": self.case.at_once} if self.case.at_once > 1 else {}),
         }
 
     def key(self) -> str:

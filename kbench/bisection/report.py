@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kbench import syzbot
+from kbench.bisection.control import BY_HAND
 from kbench.bisection.driver import Bisection
 from kbench.bisection.result import first_crash, representative
 from kbench.records import BisectionView, Verdict
@@ -59,7 +60,7 @@ def _tests(bisection: Bisection) -> Iterator[syzbot.Test]:
     kind = bisection.case.kind
     for index, (before, step) in enumerate(pairwise([None, *bisection.steps])):
         assert step is not None  # only the first is
-        if step.stage.startswith("proof "):  # these logs know no closing proof
+        if step.stage.startswith("proof ") or step.stage in BY_HAND:  # these logs know neither
             continue
         left = steps_left = None
         if step.stage == "bisect" and before is not None and before.candidates_left and step.position is not None:

@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from kbench.bisection.control import MARKS
 from kbench.crash.titles import type_of
 from kbench.evidence import RepresentativeCrash, representative_crash
 from kbench.records import Outcome, Run, Step, Verdict
 from kbench.search import Costs, Observation
+
+#: Runs that a person's word counts for: as many as make a good revision of a deterministic bug sure.
+MARK_RUNS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,18 @@ def observation(commit: int, step: Step) -> Observation:
         signature=step.signature,
         reached=step.reached,
         lent=step.same_as is not None,
+    )
+
+
+def marked(commit: int, stage: str, title: str) -> Observation:
+    """Return what a person says of a revision, as `MARK_RUNS` runs that all show it; `title` is the bug's."""
+    verdict = MARKS[stage]
+    return Observation(
+        commit,
+        passed=MARK_RUNS * (verdict is Verdict.GOOD),
+        crashes={title: MARK_RUNS} if verdict is Verdict.BAD else {},
+        skip="test" if verdict is Verdict.SKIP else None,
+        reached=True if verdict is Verdict.GOOD else None,
     )
 
 

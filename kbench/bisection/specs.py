@@ -5,7 +5,6 @@ Keys that say nothing for a kind of kernel are refused there: a key that is quie
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kbench.errors import CaseError
+from kbench.patterns import LinePattern
 from kbench.records import BuildSpec, MachineSpec, Target
 from kbench.resources import data_dir
 from kbench.targets import TARGETS
@@ -59,7 +59,7 @@ def target_of(case: Case) -> Target:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise CaseError(f"case: expected `image` and `symbols` below the build folder, {name!r} is not; give a relative path")
     for name in _PATTERNS:
-        _check_pattern(name, getattr(machine, name))
+        LinePattern(getattr(machine, name) or "", name)  # says what is wrong with it
     return replace(base, build=build, machine=machine)
 
 
@@ -176,10 +176,3 @@ def _split(key: str, command: str | list[str]) -> tuple[str, ...]:
         raise CaseError(
             f"case: expected a command line at {key!r}, {str(error).lower()} in {command!r}; correct the quotes"
         ) from error
-
-
-def _check_pattern(name: str, pattern: str | None) -> None:
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise CaseError(f"case: expected a regular expression at {name!r}, {error} in {pattern!r}; correct it") from error

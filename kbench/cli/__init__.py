@@ -6,18 +6,21 @@ Exit codes: 0 done; 1 the job ran and did not conclude; 2 the input was wrong; 3
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 
 import click
 
 from kbench import __version__
 from kbench.cli.bisections import bisect, replay, report
+from kbench.cli.cache import cache
+from kbench.cli.doctor import doctor
+from kbench.cli.exchange import git_log, mail, pack, table, unpack
 from kbench.cli.judge import judge
 from kbench.cli.kernels import boot, build, minimise, repro
 from kbench.cli.lab import lab
-from kbench.cli.output import json_option, print_json, print_table
+from kbench.cli.output import say
 from kbench.cli.preflight import preflight
 from kbench.cli.study import study
+from kbench.cli.sweep import sweep
 from kbench.errors import KbenchError
 
 
@@ -27,22 +30,9 @@ def cli() -> None:
     """Find the commit that broke (or fixed) a kernel, and say how sure that is."""
 
 
-@cli.command()
-@json_option
-def doctor(*, as_json: bool) -> int:
-    """Look at what this machine has for kbench, and say what to install."""
-    from kbench.doctor import examine
-
-    checks = examine()
-    if as_json:
-        print_json([asdict(check) for check in checks])
-    else:
-        marks = {(True, True): "ok", (True, False): "ok", (False, True): "MISSING", (False, False): "better"}
-        print_table(("", "what", "found", "to do"), ((marks[c.ok, c.needed], c.name, c.found, c.advice) for c in checks))
-    return 0 if all(check.ok for check in checks if check.needed) else 3
-
-
-for command in (lab, build, boot, repro, minimise, preflight, bisect, report, replay, judge, study):
+for command in (doctor, cache, lab, build, boot, repro, minimise, preflight, bisect, report, replay, judge, study, sweep):
+    cli.add_command(command)
+for command in (pack, unpack, git_log, mail, table):
     cli.add_command(command)
 
 
@@ -51,7 +41,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except KbenchError as error:
-        click.echo(f"kbench: {error}", err=True)
+        say(f"kbench: {error}", err=True)
         code = error.exit_code
     except click.ClickException as error:
         error.show()

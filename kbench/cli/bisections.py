@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kbench.cli.output import FILE, FOLDER, json_option, print_json, print_table
+from kbench.cli.output import FILE, FOLDER, json_option, print_json, print_table, say
 from kbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def replay(log: Path, output: Path | None, *, as_json: bool) -> int:
         print_json(found.to_json() | {"files": files})
     else:
         print_table(("stage", "revision", "verdict", "runs", "left", "titles"), replay_rows(found.view))
-        click.echo(replay_summary(found.view))
+        say(replay_summary(found.view))
         for path in files:
-            click.echo(f"drawn: {path}")
+            say(f"drawn: {path}")
     return 0
 
 
@@ -78,8 +78,8 @@ def _print_bisection(found: BisectionReport, *, as_json: bool) -> int:
         files = {"report": found.report_path, "log": found.log_path, "journal": found.journal_path}
         print_json((result.to_json() if result else {"outcome": None, "culprit": None}) | files)
     else:
-        click.echo(found.log(), nl=False)
-        click.echo(f"\n{found!r}\nreport: {found.report_path}\njournal: {found.journal_path}", err=True)
+        say(found.log(), nl=False)
+        say(f"\n{found!r}\nreport: {found.report_path}\njournal: {found.journal_path}", err=True)
     return 0 if result and result.outcome == "culprit" else 1
 
 

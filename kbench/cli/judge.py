@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kbench.cli.output import FILE, json_option, print_json
+from kbench.cli.output import FILE, json_option, print_json, say
 from kbench.errors import InputError, KbenchError
+from kbench.widgets.text import clean_line
 
 if TYPE_CHECKING:
     from kbench.opinion import Judgement
     from kbench.syzbot import BisectionLog
 
 _REASONS = 6  # printed of one log
-_DOUBTFUL = 0.5
 
 
 @click.command()
@@ -50,18 +50,26 @@ def judge(logs: tuple[Path, ...], *, as_json: bool) -> int:
         _print(*judged[0])
     else:
         for name, log, judgement in judged:
-            click.echo(f"{judgement.p_correct:4.0%}  {name}  {_named(log)}  ({_first_reason(judgement)})")
+            say(f"{judgement.p_correct:4.0%}  {name}  {_named(log)}  ({_first_reason(judgement)})")
     if not as_json:
         for name, reason in failed.items():
-            click.echo(f"{name}: {reason}", err=True)
+            say(f"{name}: {reason}", err=True)
     return 0 if judged else 2
 
 
 def _row(name: str, log: BisectionLog, judgement: Judgement) -> dict[str, Any]:
+    from kbench.opinion import doubt
     from kbench.syzbot import damage
 
     revisions = [
-        {"commit": one.tested.step.commit, "stage": one.tested.step.stage, "crashing": one.tested.crashing, "p_bug": one.p_bug}
+        {
+            "commit": one.tested.step.commit,
+            "stage": one.tested.step.stage,
+            "crashing": one.tested.crashing,
+            "p_bug": one.p_bug,
+            "p_right": one.p_right,
+            "doubt": doubt(one),
+        }
         for one in judgement.revisions
     ]
     return {
@@ -76,17 +84,18 @@ def _row(name: str, log: BisectionLog, judgement: Judgement) -> dict[str, Any]:
 
 
 def _print(name: str, log: BisectionLog, judgement: Judgement) -> None:
+    from kbench.opinion import doubt
     from kbench.syzbot import damage
 
-    click.echo(f"{name}: {_named(log)}\nP(it is the culprit) = {judgement.p_correct:.0%}")
+    say(f"{name}: {_named(log)}\nP(it is the culprit) = {judgement.p_correct:.0%}")
     for reason in judgement.reasons[:_REASONS]:
-        click.echo(f"  {reason.weight:+.2f}  {reason.words}")
+        say(f"  {reason.weight:+.2f}  {reason.words}")
     for one in judgement.revisions:
-        if one.p_bug is not None and one.p_bug < _DOUBTFUL:
-            titles = ", ".join(one.tested.step.titles)
-            click.echo(f"doubtful: {one.tested.step.commit[:12]} ({one.tested.step.stage}), P(bug) = {one.p_bug:.0%}: {titles}")
+        if words := doubt(one):
+            where = f"{one.tested.step.commit[:12]} ({one.tested.step.stage})"
+            click.echo(clean_line(f"doubtful: {where}, {one.p_right:.0%} right: {words}", 600))
     for words in damage(log):
-        click.echo(f"damaged: {words}")
+        say(f"damaged: {words}")
 
 
 def _first_reason(judgement: Judgement) -> str:
@@ -94,4 +103,4 @@ def _first_reason(judgement: Judgement) -> str:
 
 
 def _named(log: BisectionLog) -> str:
-    return f"{log.culprit[0][:12]} {log.culprit[1]}" if log.culprit else f"a list of {len(log.candidates)} commits"
+    return f"{log.culprit[0][:12]} {clean_line(log.culprit[1])}" if log.culprit else f"a list of {len(log.candidates)} commits"

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kbench.cli.output import FILE, FOLDER, json_option, print_json
+from kbench.cli.output import FILE, FOLDER, json_option, print_json, say
 
 
 @click.command()
@@ -58,7 +58,7 @@ def boot(source: str, config: Path | None, target: str, case: Path | None, comma
         else:
             click.echo(f"booted in {machine.boot_s:.2f} s")
             for command, answer in answers:
-                click.echo(f"> {command}\n{answer.stdout}")
+                say(f"> {command}\n{answer.stdout}")
     return 0
 
 
@@ -95,7 +95,7 @@ def repro(
         if as_json:
             print_json(asdict(effect))
         else:
-            click.echo(f"saved against cold: {effect}")
+            say(f"saved against cold: {effect}")
         return 0
     with tempfile.TemporaryDirectory(prefix="kbench-consoles-") as passing:
         found = primitives.repro(kernel, reproducer, runs=runs, consoles=consoles or Path(passing))
@@ -117,8 +117,8 @@ def repro(
         )
     else:
         for number, run in enumerate(found.runs):
-            click.echo(f"run #{number}: {run}")
-        click.echo(f"rate {found.rate}")
+            say(f"run #{number}: {run}")
+        say(f"rate {found.rate}")
     return 0
 
 
@@ -141,7 +141,7 @@ def minimise(case: Path, baseline: str, builds: int, runs: int, output: Path | N
     if as_json:
         print_json(found.to_json())
     else:
-        click.echo(f"{found}\nconfig: {found.path}")
+        say(f"{found}\nconfig: {found.path}")
     return 0
 
 

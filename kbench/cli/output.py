@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from kbench.errors import KbenchError
+from kbench.widgets.text import clean
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path)
@@ -36,6 +38,12 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
 
 
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print what a kernel, a log or a commit may have had a hand in: a terminal is shown it, and not steered by it."""
+    stream = sys.stderr if err else sys.stdout
+    click.echo(clean(text) if stream.isatty() else text, err=err, nl=nl)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -43,6 +51,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(clean(str(cell))) for cell in row))
     console = Console()
     Console(width=None if console.is_terminal else 200).print(table)

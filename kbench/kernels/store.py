@@ -5,12 +5,15 @@
     ROOT/slots/OWNER/N/      where builds happen: a worktree and its objects, locked while in use
 
 KEY is a hash over everything that decides a build: the tree, the commands, the config, the compiler. Any number of
-processes may use one store: files appear whole (written aside, then renamed) and are never changed.
+processes may use one store: files appear whole (written aside, then renamed) and are never changed. `kbench.kernels.cache`
+removes what was not used for longest when there is too much; what a `Store` has found or added stays as long as there is
+the `Store`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -25,6 +28,8 @@ from filelock import FileLock, Timeout
 
 from kbench.errors import StorageError
 from kbench.host import cache_dir, storage
+from kbench.kernels import cache
+from kbench.leases import Lease
 
 MAX_SLOTS = 64
 
@@ -73,6 +78,7 @@ class Store:
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = (root or cache_dir()).absolute()
+        self._lease = Lease(self.root)
         with storage("store", self.root):
             for name in ("builds", "objects", "slots"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -84,15 +90,18 @@ class Store:
 
     def find(self, key: str) -> dict[str, Any] | None:
         """Return what the build came to, None if it was never made, or its image is gone or damaged."""
+        path = self.root / "builds" / f"{key}.json"
         try:
-            entry: dict[str, Any] = json.loads((self.root / "builds" / f"{key}.json").read_text())
+            entry: dict[str, Any] = json.loads(path.read_text())
         except (OSError, ValueError):
             return None
-        objects = {str(entry[name]) for name in ("image", "symbols") if entry.get(name)}
-        return entry if all(self._whole(name) for name in objects) else None
+        cache.touch(path)
+        return entry if all(self._whole(name) for name in cache.objects_of(entry)) else None
 
     def _whole(self, name: str) -> bool:
-        """Whether an object is there and is what its name says; a damaged one is removed."""
+        """Whether an object is there and is what its name says, and stays there; a damaged one is removed."""
+        self._lease.hold(f"objects/{name}")
+        cache.touch(self.object(name))
         try:
             whole = hashlib.sha256(self.object(name).read_bytes()).hexdigest() == name
         except OSError:
@@ -133,6 +142,7 @@ class Store:
     @contextlib.contextmanager
     def slot(self, owner: str) -> Iterator[Slot]:
         """Hold a free build slot of an owner; slots used before come first, so builds stay incremental."""
+        cache.relieve(self.root)
         name = hashlib.sha256(owner.encode()).hexdigest()[:16]
         for number in range(MAX_SLOTS):
             path = self.root / "slots" / name / str(number)
@@ -144,6 +154,7 @@ class Store:
                 except Timeout:
                     continue
             try:
+                cache.touch(path / "lock")
                 yield Slot(path)
             finally:
                 lock.release()
@@ -151,3 +162,9 @@ class Store:
         raise StorageError(
             f"store: expected a free build slot below {self.root}, all {MAX_SLOTS} are in use; end another bisection"
         )
+
+
+@functools.cache
+def lasting_store(root: Path) -> Store:
+    """Return a store whose kernels stay as long as this process: for those that are handed to somebody who may come back."""
+    return Store(root)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
 from kbench.errors import MachineLacksError, ReproducerError
 from kbench.host import LIBC, cache_dir, require, storage
+from kbench.leases import process_lease
 
 FORMAT = 1  # of what is kept; raised when the same inputs are to give something else
 COMPILE_S = 120.0
+MAX_MEMORY_BYTES, MAX_PROGRAM_BYTES = 4 << 30, 256 << 20
 LOCAL_INCLUDE = re.compile(rb'^\s*#\s*include\s*"', re.MULTILINE)
 ERROR = re.compile(r"^[^\n]*(?:error: |undefined reference|cannot find)[^\n]*", re.MULTILINE)
 #: A compiler without a C library: any program needs these.
@@ -24,6 +28,14 @@ NO_LIBC = re.compile(r"fatal error: (?:ctype|errno|stdio|stdlib|string|unistd)\.
 def guests_dir() -> Path:
     """Return the folder for what guests are made of."""
     return cache_dir() / "guests"
+
+
+def taken(path: Path) -> Path:
+    """Return a path in `guests_dir`, which from now on is there as long as this process, or was removed before."""
+    process_lease(cache_dir().absolute()).hold(f"{guests_dir().name}/{path.name}")
+    with contextlib.suppress(OSError):
+        os.utime(path)  # what was not used for longest is removed first
+    return path
 
 
 def compiled(compiler: str, source: Path, flags: tuple[str, ...], *, stage: str = "reproducer") -> Path:
@@ -39,7 +51,7 @@ def compiled(compiler: str, source: Path, flags: tuple[str, ...], *, stage: str 
     path = require(compiler, stage)
     text = source.read_bytes()
     decides = "\0".join([str(FORMAT), _version(path), *flags]).encode() + b"\0" + text
-    kept = guests_dir() / f"{hashlib.sha256(decides).hexdigest()[:32]}.elf"
+    kept = taken(guests_dir() / f"{hashlib.sha256(decides).hexdigest()[:32]}.elf")
     if LOCAL_INCLUDE.search(text) or not kept.is_file():
         keep(kept, _compile(path, source, flags))
     return kept
@@ -64,12 +76,19 @@ def _compile(compiler: str, source: Path, flags: tuple[str, ...]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="kbench-guest-") as place:
         made = Path(place) / "program"
         argv = [compiler, "-x", "c", str(source.absolute()), *flags, "-o", str(made)]
+        process = subprocess.Popen(
+            [*_bounds(), *argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, process_group=0
+        )
         try:
-            ended = subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL, timeout=COMPILE_S)
+            _, stderr = process.communicate(timeout=COMPILE_S)
         except subprocess.TimeoutExpired as error:
             raise ReproducerError(f"reproducer: expected {source.name} compiled in {COMPILE_S:g} s; shorten it") from error
-        if ended.returncode:
-            said = ended.stderr.decode("utf-8", "replace")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what the compiler itself has started, too
+            process.wait()
+        if process.returncode:
+            said = stderr.decode("utf-8", "replace")
             if NO_LIBC.search(said):
                 package = LIBC.get(Path(compiler).name, "its C library")
                 raise MachineLacksError(f"reproducer: expected a C library for {compiler}, found none; apt-get install {package}")
@@ -79,6 +98,12 @@ def _compile(compiler: str, source: Path, flags: tuple[str, ...]) -> bytes:
                 log=said, argv=argv,
             )  # fmt: skip
         return made.read_bytes()
+
+
+def _bounds() -> list[str]:
+    """What a compiler may take: a few lines of C can ask for all the memory, or all the disk, there is."""
+    limits = (f"--as={MAX_MEMORY_BYTES}", f"--fsize={MAX_PROGRAM_BYTES}", f"--cpu={COMPILE_S:.0f}", "--core=0")
+    return [require("prlimit", "reproducer"), *limits, "--"]
 
 
 @functools.cache

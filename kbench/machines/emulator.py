@@ -100,6 +100,12 @@ class Emulator(Child):
         await self._connecting
         return await self._qmp.execute(command, dict(arguments))
 
+    async def hand_over(self, name: str, file: int) -> None:
+        """Give QEMU an open file, which commands of QMP then know by name; QMPError when it has ended."""
+        await self._connecting
+        self._qmp.send_fd_scm(file)  # waits in the socket for the command that takes it
+        await self._qmp.execute("getfd", {"fdname": name})
+
     async def _close(self) -> None:
         await super()._close()
         self._connecting.cancel()

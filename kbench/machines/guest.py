@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kbench.errors import MachineLacksError, ReproducerError
 from kbench.machines import cpio
-from kbench.machines.compiled import compiled, guests_dir, keep
+from kbench.machines.compiled import compiled, guests_dir, keep, taken
 from kbench.machines.elf import Program, read_program
 from kbench.machines.um import is_process
 from kbench.records import GuestSpec, MachineSpec, Target
@@ -69,7 +69,8 @@ def initramfs(target: Target, reproducer: Path | None, folder: Path | None = Non
     base = _base(target.guest)
     second = b"" if reproducer is None else cpio.archive(_reproducer(target.guest, reproducer))
     content = base + second
-    path = (folder or guests_dir()) / f"{hashlib.sha256(content).hexdigest()[:32]}.cpio"
+    name = f"{hashlib.sha256(content).hexdigest()[:32]}.cpio"
+    path = taken(guests_dir() / name) if folder is None else folder / name
     if not path.is_file():
         keep(path, content)
     return path

@@ -5,6 +5,7 @@ Pure text; nothing is started here. What is done with an option is a row of `OPT
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -27,6 +28,8 @@ class Treatment(Enum):
     DROP_FLAG = "is ours to say, and takes no value"
     DROP = "is ours to say"
     REFUSE = "cannot be honoured"
+    HOST = "lets the guest, or QEMU itself, at files and programs of this host"
+    OBJECT = "is refused unless it is harmless to this host"
     PORT = "is where the console may be"
     CHARDEV = "may be what the console goes to"
     NETWORK = "is refused unless it says none"
@@ -42,12 +45,15 @@ OPTIONS: dict[str, Treatment] = {
     name: treatment
     for treatment, names in {
         Treatment.FLAG: "nodefaults no-user-config no-acpi no-hpet no-fd-bootchk usb win2k-hack mem-prealloc singlestep "
-        "one-insn-per-tb semihosting enable-sync-profile async-teardown only-migratable xen-attach xen-domid-restrict",
+        "one-insn-per-tb enable-sync-profile async-teardown only-migratable xen-attach xen-domid-restrict",
         Treatment.DROP_FLAG: "S s no-reboot no-shutdown nographic curses sdl full-screen no-quit no-frame alt-grab ctrl-grab "
         "portrait daemonize snapshot",
         Treatment.DROP: "display monitor qmp qmp-pretty mon gdb pidfile action watchdog-action spice vnc rotate "
-        "d D dfilter trace msg echr",
+        "d D dfilter trace msg echr sandbox",
         Treatment.REFUSE: "incoming loadvm readconfig writeconfig preconfig add-fd blockdev chroot runas run-with h help version",
+        Treatment.HOST: "semihosting semihosting-config plugin virtfs virtfs_synth fsdev tpmdev audiodev usbdevice mem-path "
+        "perfmap jitdump dump-vmstate set",
+        Treatment.OBJECT: "object",
         Treatment.PORT: "serial debugcon parallel",
         Treatment.CHARDEV: "chardev",
         Treatment.NETWORK: "net nic netdev",
@@ -60,7 +66,13 @@ OPTIONS: dict[str, Treatment] = {
     for name in names.split()
 }
 VALUELESS = {name for name, what in OPTIONS.items() if what in (Treatment.FLAG, Treatment.DROP_FLAG)}
-VALUELESS |= {"enable-kvm", "preconfig", "h", "help", "version"}
+VALUELESS |= {"semihosting", "perfmap", "jitdump", "enable-kvm", "preconfig", "h", "help", "version"}
+OBJECTS = frozenset({"iothread", "memory-backend-memfd", "memory-backend-ram", "rng-builtin", "throttle-group"})
+# Devices of the host, of another process, or a folder of files; and a machine that writes a file when it starts.
+HOST_DEVICES = re.compile(
+    r"vfio-|vhost-|usb-(?:host|mtp|redir)|ivshmem-|pci-assign|ccid-card-|virtio-9p|scsi-(?:block|generic)|u2f-pass"
+)
+HOST_MACHINE = re.compile(r"\bdumpdtb\b")
 SHELL_WORDS = frozenset(["|", "||", "&", "&&", ";", ">", ">>", "<", "2>&1", "&>"])
 
 
@@ -84,6 +96,7 @@ def qemu_argv(
     reproducer: PurePath | None,
     accelerator: str,
     qmp_fd: int,
+    sandbox: tuple[str, ...] = (),
 ) -> list[str]:
     """Build the argv of one machine: what `spec.argv` says, with console, monitor and the like replaced by ours.
 
@@ -98,6 +111,8 @@ def qemu_argv(
         "tcg" or "kvm"; used unless `spec.argv` chooses another than KVM.
     qmp_fd : int
         A connected socket the QEMU process inherits.
+    sandbox : tuple of str
+        Options that lock QEMU in; see `kbench.machines.sandbox`.
 
     Raises
     ------
@@ -117,7 +132,7 @@ def qemu_argv(
     if any(not option.name or OPTIONS.get(option.name) is Treatment.DISK for option in options):
         argv += ["-snapshot"]
     argv += ["-chardev", f"socket,id={MONITOR},fd={qmp_fd}", "-mon", f"chardev={MONITOR},mode=control"]
-    return [*argv, "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot", "-S"]
+    return [*argv, *sandbox, "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot", "-S"]
 
 
 def _parse(argv: tuple[str, ...]) -> tuple[str, list[Option]]:
@@ -151,6 +166,19 @@ def _refuse(options: list[Option]) -> None:
         if what is Treatment.REFUSE or network:
             reason = "machines have no network" if network else "it cannot be honoured here"
             raise CaseError(f"qemu: expected a line that can run unattended, -{option.name} seen; remove it, {reason}")
+        if what is Treatment.HOST or _reaches_host(option.name, option.value or ""):
+            shown = " ".join(option.words)[:80]
+            raise CaseError(f"qemu: expected a line that keeps the guest from this host, {shown!r} seen; remove it")
+
+
+def _reaches_host(name: str, value: str) -> bool:
+    kind = value.removeprefix("qom-type=").removeprefix("driver=").partition(",")[0]
+    if OPTIONS.get(name) is Treatment.OBJECT:
+        return kind not in OBJECTS
+    if OPTIONS.get(name) is Treatment.MACHINE:
+        return HOST_MACHINE.search(value) is not None
+    # JSON may name the driver anywhere.
+    return name == "device" and (HOST_DEVICES.match(kind) is not None or value.lstrip().startswith("{"))
 
 
 def _place_files(options: list[Option], spec: MachineSpec, image: KernelImage, reproducer: PurePath | None) -> list[Option]:

@@ -17,6 +17,7 @@ from kbench.machines.emulator import Emulator
 from kbench.machines.guest import told
 from kbench.machines.processes import stopped
 from kbench.machines.qemu import DEBUG_EXIT, qemu_argv
+from kbench.machines.sandbox import sandbox
 from kbench.machines.um import environment, is_process, launched, um_argv
 from kbench.machines.watch import CRASH_LINE, Ending, Watch
 from kbench.records import KernelImage, MachineSpec
@@ -52,7 +53,14 @@ class Job:
         spec = told(self.spec, *self.words) if self.image.target.guest else self.spec
         if is_process(spec):
             return um_argv(spec, self.image, reproducer=self.reproducer)
-        argv = qemu_argv(spec, self.image, reproducer=self.reproducer, accelerator=self.accelerator, qmp_fd=qmp_fd)
+        argv = qemu_argv(
+            spec,
+            self.image,
+            reproducer=self.reproducer,
+            accelerator=self.accelerator,
+            qmp_fd=qmp_fd,
+            sandbox=sandbox(spec.argv[0]),
+        )
         return argv if self.saved is None else [*argv, "-incoming", f"fd:{self.saved}"]
 
 

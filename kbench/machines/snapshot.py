@@ -23,6 +23,7 @@ from kbench.machines.um import is_process
 WAITING = r"(?:^|\] ?)kbench: waiting$"
 WORDS = ("kbench.wait",)
 POLL_S = 0.02
+FILE = "kbench-saved"  # as QEMU knows it
 BYTES_PER_S = 1 << 40  # as fast as it goes; QEMU's own limit is for networks
 
 _saved: dict[tuple[int, ...], asyncio.Task[int | None]] = {}  # by process and machine; a fork makes its own
@@ -83,7 +84,8 @@ async def _write(monitor: Emulator) -> int:
         with tempfile.TemporaryFile(prefix="kbench-machine-") as file:
             await monitor.execute("migrate-set-parameters", {"max-bandwidth": BYTES_PER_S})
             # Not stopped before: it would be stopped when it is read back, too.
-            await monitor.execute("migrate", {"uri": f"exec:cat >/proc/{os.getpid()}/fd/{file.fileno()}"})
+            await monitor.hand_over(FILE, file.fileno())
+            await monitor.execute("migrate", {"uri": f"fd:{FILE}"})
             while (now := await monitor.execute("query-migrate", {})) and isinstance(now, dict):
                 if now.get("status") == "completed":
                     return os.dup(file.fileno())

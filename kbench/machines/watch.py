@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from kbench.errors import CaseError
+from kbench.patterns import LinePattern
 from kbench.records import MachineSpec
 
 # Lines with which Linux, and kernels that print as it does, begin a report of a crash.
@@ -58,8 +58,8 @@ SHUTDOWN_REASONS = {
     "guest-panic": (Ending.PANICKED, "guest panicked"),
 }
 MARKS = {
+    "crash line": Ending.CRASHED,
     "crashed": Ending.CRASHED,
-    "crashed, by the case": Ending.CRASHED,
     "test_failed": Ending.TEST_FAILED,
     "done": Ending.DONE,
 }
@@ -76,18 +76,10 @@ OWN_FAULTS = frozenset(map(int, (signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, 
 RANK = [Ending.CRASHED, Ending.PANICKED, Ending.TEST_FAILED, Ending.DONE]
 
 
-def patterns(spec: MachineSpec, crash_pattern: str) -> dict[str, re.Pattern[str]]:
+def patterns(spec: MachineSpec) -> dict[str, LinePattern]:
     """Compile the patterns of `spec` by the names of their fields; raise CaseError for what is no pattern."""
-    texts = {"booted": spec.booted, "done": spec.done, "test_failed": spec.test_failed, "prompt": spec.prompt}
-    texts |= {"crashed": crash_pattern, "crashed, by the case": spec.crashed}
-    compiled = {}
-    for name, text in texts.items():
-        if text is not None:
-            try:
-                compiled[name] = re.compile(text)
-            except re.error as err:
-                raise CaseError(f"case: expected a regular expression for {name}, {text!r} seen ({err}); correct it") from err
-    return compiled
+    texts = {"booted": spec.booted, "done": spec.done, "test_failed": spec.test_failed, "crashed": spec.crashed}
+    return {name: LinePattern(text, name) for name, text in texts.items() if text is not None}
 
 
 class Watch:
@@ -104,7 +96,8 @@ class Watch:
     ) -> None:
         self._spec, self._debug_exit, self._process = spec, debug_exit, process
         self._host_broke = ""  # the line that says so
-        self._patterns = patterns(spec, crash_pattern)
+        self._patterns = patterns(spec)
+        self._crash = re.compile(crash_pattern)
         self._started = self._last_output = now
         self._last_line = ""
         self._seen: dict[Ending, str] = {}  # with the line or the event that showed it
@@ -214,9 +207,10 @@ class Watch:
             self._marked, self._settled = now, now + SETTLE_S
 
     def _matches(self, name: str, text: str) -> bool:
+        if name == "crash line":
+            hinted = self._crash.pattern != CRASH_LINE or any(hint in text for hint in CRASH_HINTS)
+            return hinted and self._crash.search(text) is not None
         pattern = self._patterns.get(name)
-        if pattern is not None and pattern.pattern == CRASH_LINE and not any(hint in text for hint in CRASH_HINTS):
-            return False
         return pattern is not None and pattern.search(text) is not None
 
 

@@ -9,7 +9,8 @@ from itertools import takewhile
 
 from kbench.crash.guilty import guilty_file, trace_files
 from kbench.evidence import similarity
-from kbench.opinion.rejudge import Rejudged, own_titles
+from kbench.opinion.posterior import own_titles
+from kbench.opinion.rejudge import Rejudged
 from kbench.records import Outcome
 from kbench.syzbot import BisectionLog
 
@@ -18,8 +19,10 @@ _NOT_BUILT = re.compile(r"(?:Documentation|tools|scripts|samples)/|MAINTAINERS|a
 _CONFIG = re.compile(r"(?:.*/)?(?:Kconfig|Makefile)")
 _ADDS = re.compile(r"\b(?:add|introduce|implement|support|allow|enable|new|convert|use|switch|move)", re.IGNORECASE)
 _RELEASE = re.compile(r"Linux v?\d")
+_MERGE = re.compile(r"Merge \S")  # a log without git's own answer does not tell the parents
 _FUNCTION = re.compile(r"\b([a-z_][a-z_0-9]{5,80})\+0x")
 _INSERTED = re.compile(r"(\d{1,9}) insertion")
+_DELETED = re.compile(r"(\d{1,9}) deletion")
 _WORD = re.compile(r"[a-z0-9]{3,}")
 _SAYS_NOTHING = re.compile(
     "fix|fixes|the|for|and|add|use|with|from|not|remove|bug|into|when|after|null|update|support|make|allow|move|set|new|only|this|"
@@ -30,7 +33,7 @@ _TAIL, _MAX_ODDS = 3, 6.0  # equal verdicts that are no surprise at the end of a
 
 def never_right(log: BisectionLog) -> str:
     """Return why the named commit cannot be the culprit, in words; "" when nothing says so."""
-    if log.culprit and log.culprit_is_merge:
+    if log.culprit and (log.culprit_is_merge or _MERGE.match(log.culprit[1])):
         return "it is a merge"
     if log.culprit and _RELEASE.match(log.culprit[1]):
         return "it only names a release"
@@ -133,6 +136,21 @@ def _of_commit(log: BisectionLog, own: Collection[str]) -> dict[str, float]:
         "a fix": bool(re.search(r"^\s+Fixes:", text, re.MULTILINE)),
         "creates files": "\n create mode" in text,
         "lines": math.log1p(int(inserted[1])) if inserted else 2.0,
+        **_of_message(text),
+        "share of its files": len(files & trace) / max(len(files), 1),
+        "files of the trace": math.log1p(len(files & trace)),
+    }
+
+
+def _of_message(text: str) -> dict[str, float]:
+    inserted, deleted = (int(found[1]) if (found := pattern.search(text)) else 0 for pattern in (_INSERTED, _DELETED))
+    return {
+        "lines more": math.log1p(max(inserted - deleted, 0)),
+        "lines deleted": math.log1p(deleted),
+        "reported": "Reported-by" in text,
+        "names syzbot": "syzbot" in text.lower(),
+        "for stable": "stable@" in text,
+        "length of its text": math.log1p(text.count("\n")),
     }
 
 

@@ -29,6 +29,9 @@ _YES_NO = {
     "a revert": ("it is a revert", "it is no revert"),
     "a fix": ("it is a fix itself", "it fixes nothing"),
     "creates files": ("it creates files", "it creates no file"),
+    "reported": ("it answers a report", "it answers no report"),
+    "names syzbot": ("its message names syzbot", "its message does not name syzbot"),
+    "for stable": ("it goes to stable releases", "it is not marked for stable releases"),
 }
 
 
@@ -46,7 +49,8 @@ def say(name: str, value: float) -> str:
                 else "the search does not end with crashes in a row"
             )
         case "age of the culprit":
-            return f"it is {math.expm1(value):.0f} thousand commits older than the crash"
+            thousands = round(math.expm1(value))
+            return f"it is {f'{thousands} thousand' if thousands else 'a few hundred'} commits older than the crash, or fewer"
         case "skips in the search" | "skips in the walk":
             return f"{_count(math.expm1(value), 'revision')} skipped in the {name.rpartition(' ')[2]}"
         case "rate at the culprit":
@@ -57,6 +61,16 @@ def say(name: str, value: float) -> str:
             return f"its message and diffstat name {_count(math.expm1(value), 'function')} of the trace"
         case "lines":
             return f"it adds {math.expm1(value):.0f} lines"
+        case "lines more":
+            return f"it leaves {math.expm1(value):.0f} lines more than there were"
+        case "lines deleted":
+            return f"it deletes {math.expm1(value):.0f} lines"
+        case "length of its text":
+            return f"its message and diffstat have {math.expm1(value):.0f} lines"
+        case "share of its files":
+            return f"{value:.0%} of its files are in the crash's trace"
+        case "files of the trace":
+            return f"it touches {_count(math.expm1(value), 'file')} of the crash's trace"
     p = 1 / (1 + math.exp(-value)) if name != "all verdicts" else math.exp(value)
     return f"{_CHANCES[name]}: {p:.0%}"
 

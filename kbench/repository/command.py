@@ -1,12 +1,14 @@
 """The git program, run the same way everywhere. Read `GitCommand` first.
 
-What a user, a machine or a repository has configured must not change an answer or a file: no hooks, filters, prompts,
-pagers, line ending conversion or background work.
+What a user, a machine or a repository has configured must not change an answer or a file, nor run a program: no hooks,
+filters, prompts, pagers, line ending conversion or background work; what a partial clone lacks is fetched by git's own
+transports, by none that the repository brings.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -25,6 +27,9 @@ ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_LFS_SKIP_SMUDGE": "1",
     "GIT_PAGER": "cat",
+    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",  # ext:: runs what its address says, if the repository allows it
+    "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh"),
+    "GIT_PROXY_COMMAND": "",
     "COLUMNS": "80",  # width of a diffstat
 }
 CONFIG = {
@@ -38,6 +43,7 @@ CONFIG = {
     "gc.auto": "0",
     "maintenance.auto": "false",
     "submodule.recurse": "false",
+    "credential.helper": "",
     "advice.detachedHead": "false",
 }
 # A hook or a git alias around us leaves these in the environment, and git would look at that other repository.
@@ -45,6 +51,13 @@ NOT_INHERITED = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_CONFIG",
     "GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_PREFIX", "GIT_EXTERNAL_DIFF",
 )  # fmt: skip
+#: Names of settings whose values are programs. A merge driver that fails leaves a conflict.
+_PROGRAMS = (
+    *("config", "--name-only", "--null", "--get-regexp"),
+    r"^(filter\..*\.(clean|smudge|process|required)|merge\..*\.driver"
+    r"|credential\..*\.helper|remote\..*\.(uploadpack|vcs))$",
+)
+_INSTEAD = {"required": "false", "driver": "false", "vcs": "none"}
 _NO_ROOM = (
     *("No space left on device", "Permission denied", "Read-only file system", "Disk quota exceeded"),
     *("unable to write file", "unable to create file", "could not write"),
@@ -81,13 +94,14 @@ class GitCommand:
             raise InputError(f"git: expected a readable repository at {path}, got {err.strerror}; check its permissions") from err
         self.path = path.absolute()
         self._config = dict(CONFIG)
-        status, _, stderr = self.attempt("rev-parse", "--git-dir")
+        self._tamed: dict[Path, dict[str, str]] = {}  # by folder: a configuration may depend on where it is read
+        asked = "rev-parse", "--git-dir"
+        status, _, stderr = self._execute(asked, None, self.path, {})
         if "dubious ownership" in stderr:
             self._config |= self._trusted()
-            status, _, stderr = self.attempt("rev-parse", "--git-dir")
+            status, _, stderr = self._execute(asked, None, self.path, {})
         if status:
-            raise self._failure(("rev-parse", "--git-dir"), status, stderr)
-        self._config |= self._without_filters()
+            raise self._failure(asked, status, stderr)
 
     def attempt(
         self,
@@ -97,25 +111,41 @@ class GitCommand:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, bytes, str]:
         """Run git and return its exit status, output and messages."""
+        place = cwd or self.path
+        tamed = self._tamed.get(place)
+        if tamed is None:
+            status, names, _ = self._execute(_PROGRAMS, None, place, environment)
+            tamed = _without_programs(names)
+            if status <= 1:  # else there is no repository yet
+                self._tamed[place] = tamed
+        return self._execute(arguments, stdin, place, {**tamed, **environment})
+
+    def environment(self) -> dict[str, str]:
+        """Return an environment that makes any git started here as tame, for one whose output is read as it comes."""
+        kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+        tamed = _without_programs(self._execute(_PROGRAMS, None, self.path, {})[1])
+        return kept | ENVIRONMENT | tamed
+
+    def _execute(
+        self, arguments: Sequence[str], stdin: bytes | None, cwd: Path, environment: Mapping[str, str]
+    ) -> tuple[int, bytes, str]:
         import git
 
         options = [word for name, value in self._config.items() for word in ("-c", f"{name}={value}")]
         unset = [word for name in NOT_INHERITED if name in os.environ for word in ("-u", name)]
         own = [*unset, *(f"{name}={value}" for name, value in environment.items())]
         argv = [*(["env", *own] if own else []), "git", *options, *arguments]
-        everywhere = ENVIRONMENT | {"GIT_CEILING_DIRECTORIES": str((cwd or self.path).resolve().parent)}
+        everywhere = ENVIRONMENT | {"GIT_CEILING_DIRECTORIES": str(cwd.resolve().parent)}
         try:
             with tempfile.TemporaryFile() as given:
                 given.write(stdin or b"")
                 given.seek(0)
-                status, stdout, stderr = git.Git(str(cwd or self.path)).execute(
+                status, stdout, stderr = git.Git(str(cwd)).execute(
                     argv, istream=given, with_extended_output=True, with_exceptions=False, stdout_as_string=False,
                     strip_newline_in_stdout=False, env=everywhere,
                 )  # fmt: skip
         except git.GitCommandNotFound as err:
-            raise MachineLacksError(
-                f"git: expected to run git in {cwd or self.path}, it cannot be started; apt install git"
-            ) from err
+            raise MachineLacksError(f"git: expected to run git in {cwd}, it cannot be started; apt install git") from err
         messages = stderr if isinstance(stderr, str) else stderr.decode("utf-8", "replace")
         return int(status), bytes(stdout), messages
 
@@ -166,13 +196,18 @@ class GitCommand:
         fits = next((value for value in str(listed).splitlines() if value in own), None)
         return {"safe.directory": fits} if fits else {}
 
-    def _without_filters(self) -> dict[str, str]:
-        # Content filters the repository itself has configured, switched off; a merge driver leaves a conflict.
-        named = r"^(filter\..*\.(clean|smudge|process|required)|merge\..*\.driver)$"
-        _, names, _ = self.attempt("config", "--name-only", "--null", "--get-regexp", named)
-        switched = {
-            name: "false" if name.endswith((".required", ".driver")) else ""
-            for name in names.decode("utf-8", "replace").split("\0")
-            if name
-        }
-        return {name: value for name, value in switched.items() if "=" not in name}
+
+def _without_programs(names: bytes) -> dict[str, str]:
+    """Return the environment that takes programs out of a configuration: content filters, and what a transport would run.
+
+    By the environment and not by `-c`, where a name ends at the first "=", and a filter's may have one.
+    """
+    # Of several programs at the other end git takes the first, which is not ours: such a remote is one that cannot be asked.
+    said = names.decode("utf-8", "surrogateescape").split("\0")
+    found = [name for name in dict.fromkeys(re.sub(r"(?i)\.uploadpack$", ".vcs", name) for name in said) if name]
+    settings = {"GIT_CONFIG_COUNT": str(len(found))} if found else {}
+    for number, name in enumerate(found):
+        last = name.rpartition(".")[2].lower()
+        settings[f"GIT_CONFIG_KEY_{number}"] = name
+        settings[f"GIT_CONFIG_VALUE_{number}"] = _INSTEAD.get(last, "")
+    return settings

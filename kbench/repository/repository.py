@@ -146,7 +146,7 @@ class Repository:
         """
         pattern = re.sub(r"([\\^$.*\[\]])", r"\\\1", subject.strip())
         wanted = ("--format=%H%x00%s", f"--max-count={_ALIKE}", "--basic-regexp", f"--grep=^{pattern}$", *_TEXT_OPTIONS)
-        lines = self._git.text("log", *wanted, self.resolve(tip), "--").splitlines()  # no subject has a line break
+        lines = self._git.text("log", *wanted, self.resolve(tip), "--").split("\n")  # the one break that no subject has
         found = (line.partition("\0") for line in lines)
         return next((commit for commit, _, line in found if line.strip() == subject.strip()), None)
 
@@ -239,7 +239,7 @@ class Repository:
             f"refs/tags/{pattern}",
         )
         commits: dict[str, str] = {}
-        for line in out.splitlines():
+        for line in filter(None, out.split("\n")):  # a name may have what Python takes for a line's end besides
             name, direct, kind, peeled, peeled_kind = line.split("\0")
             if "commit" in (kind, peeled_kind):
                 commits[name] = peeled if peeled_kind == "commit" else direct

@@ -65,7 +65,8 @@ def _beside(git: GitCommand, folder: Path, *, keep: bool) -> Mapping[str, str]:
     git_dir, objects = git.text(*absolute, "--git-dir", "--git-path", "objects").splitlines()
     environment = {"GIT_DIR": git_dir, "GIT_WORK_TREE": str(folder)}
     if not keep:
-        environment |= {"GIT_OBJECT_DIRECTORY": str(folder), "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{objects}"'}
+        quoted = objects.replace("\\", r"\\").replace('"', r"\"")  # git(1): such a list takes paths quoted as C has it
+        environment |= {"GIT_OBJECT_DIRECTORY": str(folder), "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"'}
     return environment
 
 

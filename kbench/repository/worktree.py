@@ -66,6 +66,10 @@ class Worktree:
         self._git.run("update-ref", "--no-deref", "HEAD", commit, cwd=self.path)
         for kind, _, path in entries:
             if kind == "tree":
+                if ".." in Path(path).parts or ".git" in Path(path).parts:
+                    raise RevisionError(
+                        f"git: expected folders below the tree in {commit[:12]}, {path[:80]!r} seen; see git fsck"
+                    )
                 (self.path / path).mkdir(exist_ok=True)
         wanted = {path for kind, _, path in entries if kind == "blob"}.intersection(files)
         if wanted:

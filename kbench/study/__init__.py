@@ -1,4 +1,7 @@
-"""Many searches against a known truth: how often right, how often wrong, at what cost. Read `compare` and `WORLDS`."""
+"""Many searches against a known truth: how often right, how often wrong, at what cost. Read `compare` and `WORLDS`.
+
+`judge` is about one search of somebody else, whose truth is not known: how likely is its answer right?
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from itertools import chain
 
 from kbench.errors import InputError
 from kbench.host import usable_cores
+from kbench.opinion import Judgement, judge
 from kbench.search import Costs
 from kbench.study.draw import draw_world
 from kbench.study.policies import POLICIES
@@ -22,6 +26,7 @@ __all__ = [
     "WORLDS",
     "Band",
     "Calibration",
+    "Judgement",
     "Score",
     "Trial",
     "World",
@@ -29,6 +34,7 @@ __all__ = [
     "calibrate",
     "compare",
     "draw_world",
+    "judge",
     "run_trial",
     "run_trials",
     "score",

@@ -23,7 +23,7 @@ _BROKEN = (OSError, EOFError, lzma.LZMAError, tarfile.TarError, zlib.error)
 class Found:
     """A file, or a member of an archive; either what it holds or why that could not be read."""
 
-    name: str  # without the folder: what tells logs apart
+    name: str  # below the folder or in the archive that was named: what tells logs apart
     content: bytes = b""
     problem: str = ""
 
@@ -43,7 +43,7 @@ def read_files(paths: Iterable[Path], *, but: Path | None = None) -> Iterator[Fo
             raise InputError(f"log: expected a file or a folder at {path}, found none; name logs, archives of them or folders")
         for file in sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]:
             if but is None or not str(file.resolve()).startswith(str(but.resolve())):
-                yield from _read_file(file)
+                yield from _read_file(file, file.relative_to(path).as_posix() if path.is_dir() else path.name)
 
 
 def parse(found: Found) -> BisectionLog:
@@ -64,18 +64,26 @@ def parse(found: Found) -> BisectionLog:
     return read_log(found.content.decode(errors="replace"))
 
 
-def _read_file(path: Path) -> Iterator[Found]:
+def _read_file(path: Path, name: str) -> Iterator[Found]:
     try:
         if _is_archive(path):
             yield from _read_archive(path)
         else:
             with _unpacked(path) as file:
-                yield _bounded(path.name, file)
+                yield _bounded(name, file)
     except _BROKEN as error:
-        yield Found(path.name, problem=f"{error or type(error).__name__}")
+        yield Found(name, problem=_words(error))
+
+
+def _words(error: Exception) -> str:
+    # In one line, without the path: the name says which file it is.
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    return " ".join(reason.split())
 
 
 def _unpacked(path: Path) -> IO[bytes]:
+    if not path.is_file():  # a pipe can be read once
+        return path.open("rb")
     with path.open("rb") as file:
         start = file.read(len(_XZ))
     if start.startswith(_GZIP):
@@ -84,18 +92,22 @@ def _unpacked(path: Path) -> IO[bytes]:
 
 
 def _is_archive(path: Path) -> bool:
+    # By the magic number of POSIX.1-1988: tarfile takes a file of zeros for an archive, and looks at every block of it.
+    if not path.is_file():
+        return False
     try:
-        return tarfile.is_tarfile(path)
+        with _unpacked(path) as file:
+            return file.read(tarfile.BLOCKSIZE)[257:262] == b"ustar"
     except _BROKEN:
         return False
 
 
 def _read_archive(path: Path) -> Iterator[Found]:
-    with tarfile.open(path) as archive:
+    with _unpacked(path) as file, tarfile.open(fileobj=file) as archive:
         for member in archive:
-            file = archive.extractfile(member) if member.isfile() else None
-            if file:
-                yield _bounded(Path(member.name).name, file)
+            content = archive.extractfile(member) if member.isfile() else None
+            if content:
+                yield _bounded(member.name.removeprefix("./"), content)
 
 
 def _bounded(name: str, file: IO[bytes]) -> Found:

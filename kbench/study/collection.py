@@ -21,13 +21,14 @@ from typing import Any
 from kbench.errors import InputError, JournalError, KbenchError, StorageError
 from kbench.opinion import judge
 from kbench.records import Outcome, Step
+from kbench.resources import data_dir
 from kbench.study.archive import Found, parse, read_files
 from kbench.syzbot import BisectionLog, damage, steps
 
 FILE_NAME = "logs.sqlite"
 FORMAT = 1
 
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE collection (format INTEGER NOT NULL);
 CREATE TABLE logs (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, kind TEXT NOT NULL, start TEXT NOT NULL,
@@ -39,6 +40,7 @@ CREATE TABLE tests (
     verdict TEXT, crashed INTEGER NOT NULL, clean INTEGER NOT NULL, boot_failed INTEGER NOT NULL, test_failed INTEGER NOT NULL,
     infra INTEGER NOT NULL, titles TEXT NOT NULL, signature TEXT, failure TEXT NOT NULL, UNIQUE (log, number));
 CREATE TABLE failures (name TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, reason TEXT NOT NULL);
+INSERT INTO collection VALUES ({FORMAT});
 """
 
 
@@ -72,11 +74,12 @@ def import_logs(paths: Iterable[Path], folder: Path, *, show: Callable[[str], No
     """
     new = known = 0
     failed: dict[str, str] = {}
+    fitted = (data_dir() / "judge.json").read_bytes()  # with other numbers other answers are to be trusted: all is read again
     with _open(folder) as database:
         for found in read_files(paths, but=folder / FILE_NAME):
             show(found.name)
-            digest = hashlib.sha256(found.content).hexdigest()
-            if database.execute("SELECT 1 FROM logs WHERE name = ? AND digest = ?", (found.name, digest)).fetchone():
+            digest = hashlib.sha256(fitted + found.content).hexdigest()
+            if database.execute("SELECT 1 FROM logs WHERE digest = ?", (digest,)).fetchone():
                 known += 1
                 continue
             try:
@@ -112,11 +115,7 @@ def _open(folder: Path) -> Iterator[sqlite3.Connection]:
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
             database.execute("PRAGMA foreign_keys = ON")
-            with database:
-                if not database.execute("SELECT name FROM sqlite_master WHERE name = 'collection'").fetchone():
-                    for statement in _SCHEMA.split(";"):
-                        database.execute(statement)
-                    database.execute("INSERT INTO collection VALUES (?)", (FORMAT,))
+            _prepare(database, path)
             yield database
     except sqlite3.OperationalError as error:
         raise StorageError(f"study: expected to use {path}, {error}; free some room or choose another folder") from error
@@ -124,6 +123,23 @@ def _open(folder: Path) -> Iterator[sqlite3.Connection]:
         raise JournalError(f"study: expected an SQLite file in {path}, {error}; move it away or choose another folder") from error
     except OSError as error:
         raise StorageError(f"study: expected to use {path}, {error.strerror or error}; choose another folder") from error
+
+
+def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    if not _is_prepared(database):  # asked before anything is written: what is there can be read on a full disk
+        with database:
+            database.execute("BEGIN IMMEDIATE")  # all tables or none, whenever it is killed and whoever else is at it
+            for statement in _SCHEMA.split(";") if not _is_prepared(database) else ():
+                database.execute(statement)
+    (seen,) = database.execute("SELECT format FROM collection").fetchone()
+    if seen != FORMAT:
+        raise JournalError(
+            f"study: expected a collection of format {FORMAT} in {path}, saw {seen}; import its logs again elsewhere"
+        )
+
+
+def _is_prepared(database: sqlite3.Connection) -> bool:
+    return bool(database.execute("SELECT name FROM sqlite_master WHERE name = 'collection'").fetchone())
 
 
 def _add(database: sqlite3.Connection, found: Found, digest: str) -> None:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from kbench.errors import InputError
 from kbench.opinion.course import course
 from kbench.opinion.judgement import crash_odds
-from kbench.opinion.model import Logistic, Opinions
-from kbench.opinion.rejudge import Rejudged, own_titles, rejudge
+from kbench.opinion.model import Logistic, Opinions, logistic
+from kbench.opinion.posterior import own_titles
+from kbench.opinion.rejudge import Rejudged, rejudge
 from kbench.opinion.traits import never_right, traits, verdict_traits
 from kbench.resources import data_dir
 from kbench.study.fit import SOURCE
@@ -30,7 +31,7 @@ from kbench.study.replayed import read_logs, read_truth
 from kbench.syzbot import BisectionLog
 
 FOLDS, INNER_FOLDS = 10, 5
-_CRASH_C, _CULPRIT_C = 0.1, 0.05  # inverse strength of the ridge, on standardised values
+_CRASH_C, _CULPRIT_C = 0.1, 0.015  # inverse strength of the ridge, on standardised values
 _NOTHING = Logistic(0.0, {})
 
 FloatArray = NDArray[np.float64]
@@ -88,10 +89,33 @@ def fit_crash(known: Sequence[Known]) -> Logistic:
 
 
 def fit_culprit(known: Sequence[Known], odds: Sequence[Sequence[float]]) -> Logistic:
-    """Fit P(the named culprit is the true one), of those that are of no hopeless kind."""
+    """Fit P(the named culprit is the true one), of those that are of no hopeless kind.
+
+    A strong ridge ranks best and is too timid: its log odds are stretched to fit those of bugs it was not fitted to (Platt 1999,
+    Probabilistic outputs for support vector machines).
+    """
     pairs = [(each, log_odds) for each, log_odds in zip(known, odds, strict=True) if _is_open(each)]
     values = [each.traits | verdict_traits(log_odds) for each, log_odds in pairs]
-    return _fit(values, [bool(each.correct) for each, _ in pairs], _CULPRIT_C)
+    truth = [bool(each.correct) for each, _ in pairs]
+    slope, shift = _stretch(values, truth)
+    model = _fit(values, truth, _CULPRIT_C)
+    terms = {name: (round(w * slope, 4), mean, scale) for name, (w, mean, scale) in model.terms.items()}
+    return Logistic(round(model.intercept * slope + shift, 4), terms)
+
+
+def _stretch(values: Sequence[dict[str, float]], truth: Sequence[bool]) -> tuple[float, float]:
+    # Slope and shift of the log odds, on bugs the ridge was not fitted to.
+    from sklearn.linear_model import LogisticRegression
+
+    log_odds = np.zeros(len(values))
+    for test in _folds(len(values), FOLDS, np.random.default_rng(0)):
+        held = set(test.tolist())
+        others = [place for place in range(len(values)) if place not in held]
+        model = _fit([values[place] for place in others], [truth[place] for place in others], _CULPRIT_C)
+        for place in held:
+            log_odds[place] = model.log_odds(values[place])
+    line = LogisticRegression(C=1e6).fit(log_odds[:, None], np.array(truth, dtype=int))
+    return float(line.coef_[0, 0]), float(line.intercept_[0])
 
 
 def _crashing(each: Known) -> list[Rejudged]:
@@ -141,7 +165,7 @@ def fit(known: Sequence[Known], notorious: dict[str, int], *, repeats: int = 5) 
     return {
         "source": SOURCE,
         "made_by": "kbench/study/fit_opinion.py",
-        "measured": measure(known, p_never, repeats=repeats),
+        "measured": measure(known, p_never, repeats=repeats) | {"halves": measure_halves(known, p_never, repeats=2 * repeats)},
         "p_never": round(p_never, 4),
         "crash": _model(crash),
         "culprit": _model(culprit),
@@ -165,6 +189,23 @@ def measure(known: Sequence[Known], p_never: float, *, repeats: int) -> Figures:
     return {"repeats": repeats, "folds": FOLDS, "culprit": _mean(culprits), "crash": _mean(crashes)}
 
 
+def measure_halves(known: Sequence[Known], p_never: float, *, repeats: int) -> Figures:
+    """Return how well the culprits of one half of the bugs are judged by what was chosen and fitted on the other, as means."""
+    scores = []
+    for seed in range(repeats):
+        rng = np.random.default_rng(100 + seed)
+        ours, theirs = ([known[place] for place in half] for half in _folds(len(known), 2, rng))
+        crash, culprit = fit_crash(ours), fit_culprit(ours, _out_of_fold(ours, INNER_FOLDS, rng))
+        answers = [each for each in theirs if each.correct is not None]
+        p = np.array([_p_correct(each, _odds(each, crash), culprit, p_never) for each in answers])
+        scores.append(_score_culprits(p, np.array([bool(each.correct) for each in answers])))
+    return {"repeats": repeats, **_mean(scores)}
+
+
+def _p_correct(each: Known, odds: Sequence[float], culprit: Logistic, p_never: float) -> float:
+    return logistic(culprit.log_odds(each.traits | verdict_traits(odds))) if _is_open(each) else p_never
+
+
 def _predict(known: Sequence[Known], p_never: float, rng: np.random.Generator) -> tuple[dict[int, float], list[float]]:
     # P(correct) by place of those with an answer, and P(bug) of every crash on the way, each from models that never saw the bug.
     p: dict[int, float] = {}
@@ -178,8 +219,7 @@ def _predict(known: Sequence[Known], p_never: float, rng: np.random.Generator) -
             odds = _odds(each, crash)
             p_crash[place] = (1 / (1 + np.exp(-np.array(odds)))).tolist()
             if each.correct is not None:
-                log_odds = culprit.log_odds(each.traits | verdict_traits(odds)) if _is_open(each) else 0.0
-                p[place] = 1 / (1 + np.exp(-log_odds)) if _is_open(each) else p_never
+                p[place] = _p_correct(each, odds, culprit, p_never)
     return dict(sorted(p.items())), [value for values in p_crash for value in values]
 
 

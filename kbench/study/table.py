@@ -44,9 +44,14 @@ def tables(logs: Sequence[Row], tests: Sequence[Row], truth: Mapping[str, Row] |
         of_log[test["log"]].append(test)
     found = [_outcomes(logs), _skips(of_log), _costs(logs, of_log)]
     if truth:
-        known = [(log, of_log[log["id"]], truth[name]) for log in logs if (name := log["name"].partition(".")[0]) in truth]
+        known = [(log, of_log[log["id"]], truth[name]) for log in logs if (name := true_name(log)) in truth]
         found += [_failures(known), *_accuracy(known)]
     return found
+
+
+def true_name(log: Row) -> str:
+    """Return the name of a log as tables of the truth have it: without folders and endings."""
+    return str(log["name"]).rpartition("/")[2].partition(".")[0]
 
 
 def _outcomes(logs: Sequence[Row]) -> Table:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from kbench.records import Verdict
-from kbench.search import Costs, SearchResult
+from kbench.search import Costs, Observation, SearchResult
 from kbench.search.question import Question, Strategy
 from kbench.study.policies import make_strategy
 from kbench.study.worlds import Laboratory, World
@@ -39,8 +40,17 @@ class Trial:
     hours_wide: float  # `width` runs at once
 
 
-def run_trial(world: World, strategy: str, number: int, *, confidence: float, costs: Costs) -> Trial:
-    """Let one strategy search one world, to its end or until it has spent too much."""
+class Watch(Protocol):
+    """Told of every observation: the search that asked, before it is told, the stage, what was seen."""
+
+    def __call__(self, search: Strategy, stage: str, seen: Observation) -> None:
+        """Take note of it."""
+
+
+def run_trial(
+    world: World, strategy: str, number: int, *, confidence: float, costs: Costs, watch: Watch = lambda search, stage, seen: None
+) -> Trial:
+    """Let one strategy search one world, to its end or until it has spent too much; `watch` is told what it sees."""
     question = Question(
         world.history,
         world.bad,
@@ -54,7 +64,9 @@ def run_trial(world: World, strategy: str, number: int, *, confidence: float, co
     search, laboratory = make_strategy(strategy, question, world.priors), Laboratory(world)
     stage, failed = "original", ("", "")
     if world.first_runs:
-        search.tell(laboratory.observe(world.bad, world.first_runs, width=costs.width))
+        seen = laboratory.observe(world.bad, world.first_runs, width=costs.width)
+        watch(search, stage, seen)
+        search.tell(seen)
         failed = _contradicts(world, search, world.bad, "original")
     limit_h = min(world.limit_h, getattr(search, "limit_h", world.limit_h))
     for _ in range(_MAX_STEPS):
@@ -63,7 +75,9 @@ def run_trial(world: World, strategy: str, number: int, *, confidence: float, co
             break
         stage = search.stage
         for experiment in experiments:
-            search.tell(laboratory.observe(experiment.commit, experiment.runs, width=costs.width))
+            seen = laboratory.observe(experiment.commit, experiment.runs, width=costs.width)
+            watch(search, stage, seen)
+            search.tell(seen)
             failed = failed if failed[0] else _contradicts(world, search, experiment.commit, stage)
     return _judge(world, strategy, number, search.result, laboratory, failed if failed[0] else (stage, ""), costs)
 

@@ -4,9 +4,10 @@ Pure. `read_log(text)` gives a `BisectionLog`, `render(log)` the text back; `com
 `view` make the views of a bisection draw a foreign one.
 """
 
-from kbench.syzbot.compose import compose, git_left, git_steps, git_verdict, tested
+from kbench.syzbot.compose import compose, tested
 from kbench.syzbot.damage import damage
 from kbench.syzbot.durations import go_duration, seconds
+from kbench.syzbot.git import git_left, git_steps, git_verdict
 from kbench.syzbot.log import BisectionLog, LogCosts, read_log, render
 from kbench.syzbot.revisions import Test
 from kbench.syzbot.views import steps, view

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kbench.errors import LogError
-from kbench.records import Outcome, Run, Verdict
+from kbench.records import Outcome, Run
 from kbench.syzbot.durations import go_duration
 from kbench.syzbot.forms import Line, foreign, read_line
+from kbench.syzbot.git import git_left
 from kbench.syzbot.log import ERRORS, BisectionLog
 from kbench.syzbot.revisions import Test
 
@@ -135,21 +136,6 @@ def tested(commit: str, stage: str, runs: Iterable[Run] = (), *, fold: bool = Fa
     if fold and plain and len(set(plain)) == 1:
         return Test(commit, stage, plain[:1], all_runs=True, **fields)  # type: ignore[arg-type]  # Test checks the names
     return Test(commit, stage, plain, **fields)  # type: ignore[arg-type]  # Test checks the names
-
-
-def git_steps(candidates: int) -> int:
-    """Steps git announces for so many candidates (at least 1), the bad end counted: its estimate_bisect_steps()."""
-    if candidates < 3:
-        return 0
-    n = candidates.bit_length() - 1
-    power = 1 << n
-    return n if power < 3 * (candidates - power) else n - 1
-
-
-def git_left(revisions: int, steps: int) -> str:
-    """Git's line before each step; see `git_steps`."""
-    s = ("" if revisions == 1 else "s", "" if steps == 1 else "s")
-    return str(Line("left", (str(revisions), s[0], str(steps), s[1])))
 
 
 def _line(form: str, *values: str) -> Line:
@@ -306,11 +292,3 @@ def _conclusion(kind: str, outcome: str, error: str, culprit: tuple[str, str] | 
     if (outcome, kind) in _SENTENCES:
         return [Line(_SENTENCES[outcome, kind])]
     return [_line("error", _ERROR_OF.get(outcome, outcome))] if outcome else []
-
-
-_GIT_WORDS = {"cause": (Verdict.GOOD, Verdict.BAD), "fix": (Verdict.BAD, Verdict.GOOD)}
-
-
-def git_verdict(kind: str, *, crashed: bool) -> Verdict:
-    """What git is told about a revision: in a fix bisection "bad" is the revision that does not crash any more."""
-    return _GIT_WORDS[kind][crashed]

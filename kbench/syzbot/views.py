@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from kbench.records import BisectionView, Outcome, Step, Verdict
-from kbench.syzbot.compose import git_verdict
+from kbench.syzbot.git import git_verdict
 from kbench.syzbot.log import BisectionLog
 from kbench.syzbot.revisions import Test
 

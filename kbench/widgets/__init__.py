@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kbench.widgets.belief import BeliefWidget as BeliefWidget
+    from kbench.widgets.belief import belief_figure as belief_figure
+    from kbench.widgets.dashboard import Dashboard as Dashboard
     from kbench.widgets.export import export_html as export_html
     from kbench.widgets.figures import costs_figure as costs_figure
     from kbench.widgets.figures import rates_figure as rates_figure
@@ -25,6 +28,9 @@ _HOMES = {
     "SearchWidget": "widget",
     "RatesWidget": "widget",
     "LiveView": "live",
+    "BeliefWidget": "belief",
+    "belief_figure": "belief",
+    "Dashboard": "dashboard",
     "html_report": "page",
     "export_html": "export",
     "search_figure": "figures",

@@ -1,12 +1,15 @@
 """Still pictures of a bisection, by matplotlib: for print, for logs of others, and where no code may run.
 
-Each returns a `matplotlib.figure.Figure` that the caller saves (`.savefig`) or a notebook shows. Read `search_figure` first.
+Each returns a `matplotlib.figure.Figure` that the caller saves (`save`) or a notebook shows. Read `plot` first.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kbench.errors import InputError
+from kbench.host import storage
 from kbench.records import BisectionView
 from kbench.widgets import rows
 from kbench.widgets.text import clean_line
@@ -23,6 +26,46 @@ _MARKS: dict[str | None, dict[str, Any]] = {
     None: {"marker": "o", "facecolor": "white", "edgecolor": "#767c84", "s": 48},
 }
 _BAND, _DIM, _LINE = "#7a5fc7", "#5b636d", "#d5d9de"
+
+
+def plot(view: BisectionView, what: str = "search", *, width_in: float = 7.0) -> Axes:
+    """Draw a bisection for a paper and return the axes; `.figure` is a Figure of `width_in` inches, with text of 8 or 9 points.
+
+    It has no title: a paper has a caption.
+
+    Raises
+    ------
+    InputError
+        `what` is not "search", "rates" or "costs", or the width is not from 6 to 20 inches.
+    """
+    drawn = {"search": search_figure, "rates": rates_figure, "costs": costs_figure}
+    if what not in drawn:
+        raise InputError(f"plot: expected one of {', '.join(drawn)}, seen {what!r}; choose among them")
+    if not 6 <= width_in <= 20:
+        raise InputError(f"plot: expected a width of 6 to 20 inches, got {width_in}; a page is 7 wide")
+    figure = drawn[what](view)
+    figure.suptitle("")
+    figure.set_size_inches(width_in, figure.get_figheight())
+    figure.axes[0].tick_params(axis="x", labelsize=8)
+    return figure.axes[0]
+
+
+def save(figure: Figure, path: Path | str) -> None:
+    """Write a figure as its name ends, `.svg`, `.pdf` or `.png`: the same picture is the same file, text stays text in a PDF.
+
+    Raises
+    ------
+    InputError
+        Another ending.
+    """
+    from matplotlib import rc_context
+
+    path = Path(path)
+    undated: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
+    if path.suffix not in undated:
+        raise InputError(f"plot: expected a file named {', '.join(undated)}, seen {path.name!r}; name it so")
+    with rc_context({"svg.hashsalt": "kbench", "pdf.fonttype": 42}), storage("plot", path.parent):
+        figure.savefig(path, metadata=undated[path.suffix], dpi=300)
 
 
 def search_figure(view: BisectionView) -> Figure:

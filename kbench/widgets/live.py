@@ -24,34 +24,44 @@ def in_notebook() -> bool:
 
 
 class LiveView:
-    """Shows the search and the rates below the running cell; `update` with every change of the view.
+    """Shows the search and the rates below the running cell; `update` with every change of the view."""
+
+    def __init__(self, view: BisectionView) -> None:
+        self._pictures: Pictures | None = None
+        if in_notebook():
+            from IPython.display import display  # loaded already: this is a notebook
+
+            self._pictures = Pictures(view)
+            display(*self._pictures.widgets)  # type: ignore[no-untyped-call]  # IPython has no types
+
+    @property
+    def shown(self) -> bool:
+        """Whether somebody can see it: it was made in a notebook."""
+        return self._pictures is not None
+
+    def update(self, view: BisectionView) -> None:
+        """Show `view`, now or within `INTERVAL_S`."""
+        if self._pictures is not None:
+            self._pictures.update(view)
+
+
+class Pictures:
+    """The widgets of a running bisection.
 
     Updates closer than `INTERVAL_S` are merged; the last one is always sent, if need be by a timer.
     """
 
     def __init__(self, view: BisectionView) -> None:
+        from kbench.widgets.widget import RatesWidget, SearchWidget
+
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._latest = view
         self._sent_s = time.monotonic()
-        self._widgets: tuple[BisectionWidget, ...] = ()
-        if in_notebook():
-            from IPython.display import display  # loaded already: this is a notebook
-
-            from kbench.widgets.widget import RatesWidget, SearchWidget
-
-            self._widgets = (SearchWidget(view), RatesWidget(view))
-            display(*self._widgets)  # type: ignore[no-untyped-call]  # IPython has no types
-
-    @property
-    def shown(self) -> bool:
-        """Whether somebody can see it: it was made in a notebook."""
-        return bool(self._widgets)
+        self.widgets: tuple[BisectionWidget, ...] = (SearchWidget(view), RatesWidget(view))
 
     def update(self, view: BisectionView) -> None:
         """Show `view`, now or within `INTERVAL_S`."""
-        if not self._widgets:
-            return
         with self._lock:
             self._latest = view
             wait_s = self._sent_s + INTERVAL_S - time.monotonic()
@@ -72,6 +82,6 @@ class LiveView:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for widget in self._widgets:
+        for widget in self.widgets:
             widget.update(self._latest)
         self._sent_s = time.monotonic()

@@ -22,12 +22,15 @@ from typing import IO
 from kbench.errors import InputError, MachineLacksError, StorageError
 from kbench.host import cache_dir, require, storage
 from kbench.lab.stream import run_git
+from kbench.leases import process_lease
+from kbench.repository.command import GitCommand
 
 PACKAGE = "linux-source-6.12"
 SOURCE_VARIABLE = "KBENCH_LINUX_SOURCE"
 
 _AUTHOR = "Source Import <source@example.org> 1735689600 +0000"  # 1 January 2025
 _REVISION = re.compile(r"(?P<repository>.+)@(?P<revision>[^@]+)")
+MAX_BYTES, MAX_FILES = 8 << 30, 1 << 20  # unpacked; Linux has 1.5 GB in 90,000 files
 _FORMAT = "1"  # raise it when the same source would give another commit
 
 
@@ -85,12 +88,14 @@ def base_repository(source: Path | str | None = None) -> Base:
     key = hashlib.sha256(f"{_FORMAT} {reader.identity}".encode()).hexdigest()[:24]
     folder = cache_dir().absolute() / "sources"
     repository = folder / f"{key}.git"
+    process_lease(folder.parent).hold(f"{folder.name}/{repository.name}")  # it stays while it is used
     with storage("lab", folder):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / f"{key}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not repository.exists():
                 _import(reader, folder / f"{key}.partial", repository, named)
+        os.utime(repository)
     return Base(repository, run_git(["-C", str(repository), "rev-parse", "refs/heads/main"]).strip())
 
 
@@ -157,7 +162,8 @@ def _revision(repository: Path, revision: str) -> _Source:
 
     def entries() -> Iterator[bytes]:
         archive = [require("git", "lab"), "-C", str(repository), "archive", "--format=tar", commit]
-        with subprocess.Popen(archive, stdout=subprocess.PIPE) as process:
+        tame = GitCommand(repository).environment()  # or it would run the filters that the repository names
+        with subprocess.Popen(archive, stdout=subprocess.PIPE, env=tame) as process:
             assert process.stdout is not None
             yield from _tar(process.stdout, strip=0)
         if process.returncode:
@@ -173,14 +179,20 @@ def _tar_file(path: Path) -> Iterator[bytes]:
 
 def _tar(packed: IO[bytes], *, strip: int) -> Iterator[bytes]:
     # The commit's entries, from a tar read once from front to back; `strip` leading folders are not the source's.
+    n_bytes = 0
     try:
         with tarfile.open(fileobj=packed, mode="r|*") as tar:
-            for member in tar:
+            for n_files, member in enumerate(tar, 1):
+                n_bytes += member.size
+                if n_bytes > MAX_BYTES or n_files > MAX_FILES:
+                    raise InputError(
+                        f"lab: expected {MAX_BYTES >> 30} GiB in {MAX_FILES} files at most, got more; name a source of Linux"
+                    )
                 name = _below(member.name, strip)
                 if member.issym():
                     yield _entry(name, stat.S_IFLNK, os.fsencode(member.linkname))
                 elif member.islnk():
-                    yield f"C {_below(member.linkname, strip)} {name}\n".encode()
+                    yield b"C %s %s\n" % (_quoted(_below(member.linkname, strip)), _quoted(name))
                 elif member.isfile() and (contents := tar.extractfile(member)):
                     yield _entry(name, member.mode, contents.read())
     except (tarfile.TarError, EOFError) as error:
@@ -193,4 +205,12 @@ def _below(name: str, strip: int) -> str:
 
 def _entry(name: str, mode: int, contents: bytes) -> bytes:
     kind = "120000" if stat.S_ISLNK(mode) else "100755" if mode & 0o100 else "100644"
-    return f"M {kind} inline {name}\ndata {len(contents)}\n".encode(errors="surrogateescape") + contents + b"\n"
+    return b"M %s inline %s\ndata %d\n%s\n" % (kind.encode(), _quoted(name), len(contents), contents)
+
+
+def _quoted(name: str) -> bytes:
+    """A path as git fast-import reads it, whatever is in its name (git-fast-import, "filemodify")."""
+    if {"", "..", ".git"}.intersection(name.split("/")):
+        raise InputError(f"lab: expected files below the source's folder, got {name[:80]!r}; fetch the source again")
+    escaped = name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return f'"{escaped}"'.encode(errors="surrogateescape")

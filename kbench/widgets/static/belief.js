@@ -1,0 +1,215 @@
+// Draws the belief in every commit of a history as heat: where the culprit may be, what was tested, what comes next.
+//
+// Sums over the commits of a pixel are differences of running sums, so a frame costs as much as the picture is wide,
+// whatever the history's length. Text reaches the page through textContent and fillText alone.
+
+const HEIGHT = 132;
+const STRIP = { top: 44, height: 46 };
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+function element(tag, className, text, ...children) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined && text !== null) node.textContent = text;
+  node.append(...children);
+  return node;
+}
+
+function numbers(view) {
+  const bytes = view instanceof DataView ? view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength) : view;
+  return bytes ? new Float32Array(bytes) : new Float32Array();
+}
+
+function name(view, position) {
+  const at = position * 6;
+  if (!view || at + 6 > view.byteLength) return `commit ${position}`;
+  return Array.from({ length: 6 }, (_, index) => view.getUint8(at + index).toString(16).padStart(2, "0")).join("");
+}
+
+function render({ model, el }) {
+  const root = element("div", "kb kb-belief");
+  const canvas = element("canvas", "kb-belief-canvas");
+  canvas.tabIndex = 0;
+  canvas.setAttribute("role", "img");
+  const said = element("div", "kb-sub");
+  said.setAttribute("aria-live", "polite");
+  const tools = element("span", "kb-switch");
+  const help = element("div", "kb-legend", "wheel or + and − zoom, drag or ← and → move, 0 shows all");
+  root.append(element("div", "kb-line", null, element("div", "kb-title", "Where the culprit may be"), tools), said, canvas, help);
+  el.append(root);
+
+  const state = { low: 0, high: 1, sums: new Float64Array(1), peak: 0, pending: false, over: null, drag: null };
+  const size = () => Math.max(1, model.get("size"));
+  const width = () => Math.max(root.clientWidth, 320);
+  const at = (x) => state.low + (x / width()) * (state.high - state.low);
+  const x = (position) => ((position + 0.5 - state.low) / (state.high - state.low)) * width();
+
+  function take() {
+    const belief = numbers(model.get("belief"));
+    const sums = new Float64Array(belief.length + 1);
+    for (let index = 0; index < belief.length; index += 1) sums[index + 1] = sums[index] + belief[index];
+    state.sums = sums;
+    const [low, high] = [clamp(state.low, 0, size()), clamp(state.high, 0, size())];
+    if (high - low < 1 || state.size !== size()) [state.low, state.high] = [0, size()];
+    state.size = size();
+    canvas.setAttribute("aria-label", model.get("words"));
+    said.textContent = model.get("words");
+    later();
+  }
+
+  const between = (low, high) => {
+    const last = state.sums.length - 1;
+    return state.sums[clamp(Math.ceil(high), 0, last)] - state.sums[clamp(Math.floor(low), 0, last)];
+  };
+
+  function draw() {
+    state.pending = false;
+    const ratio = window.devicePixelRatio || 1;
+    const [wide, style] = [width(), getComputedStyle(root)];
+    const colour = (variable) => style.getPropertyValue(variable).trim();
+    canvas.width = wide * ratio;
+    canvas.height = HEIGHT * ratio;
+    canvas.style.height = `${HEIGHT}px`;
+    const pen = canvas.getContext("2d");
+    pen.scale(ratio, ratio);
+    pen.clearRect(0, 0, wide, HEIGHT);
+    const heat = Array.from({ length: wide }, (_, column) => between(at(column), at(column + 1)));
+    const peak = Math.max(...heat, 1e-12);
+    pen.fillStyle = colour("--kb-shade");
+    pen.fillRect(0, STRIP.top, wide, STRIP.height);
+    pen.fillStyle = colour("--kb-band");
+    heat.forEach((share, column) => {
+      if (share <= 0) return;
+      const tall = Math.max(2, Math.sqrt(share / peak) * STRIP.height); // the root: small beliefs are seen
+      pen.globalAlpha = 0.25 + 0.75 * Math.sqrt(share / peak);
+      pen.fillRect(column, STRIP.top + STRIP.height - tall, 1, tall);
+    });
+    pen.globalAlpha = 1;
+    pen.font = `11px ${style.fontFamily}`;
+    drawTags(pen, wide, colour);
+    drawTested(pen, colour);
+    const next = model.get("next");
+    if (next !== null && next >= 0) arrow(pen, x(next), STRIP.top + STRIP.height + 4, colour("--kb-text"));
+    if (state.over !== null) {
+      pen.strokeStyle = colour("--kb-dim");
+      pen.strokeRect(x(state.over) - 1, STRIP.top - 2, 2, STRIP.height + 4);
+    }
+  }
+
+  function drawTags(pen, wide, colour) {
+    let free = 0;
+    pen.fillStyle = colour("--kb-dim");
+    for (const [label, position] of model.get("tags")) {
+      const middle = x(position);
+      if (middle < 0 || middle > wide) continue;
+      pen.fillRect(middle, STRIP.top - 6, 1, 6);
+      const half = pen.measureText(label).width / 2;
+      if (middle - half < free || middle + half > wide) continue;
+      pen.textAlign = "center";
+      pen.fillText(label, middle, HEIGHT - 6);
+      free = middle + half + 8;
+    }
+  }
+
+  function drawTested(pen, colour) {
+    // Shape and colour both tell a verdict: diamond bad, disc good, square skip.
+    for (const [position, verdict] of model.get("tested")) {
+      const [middle, y] = [x(position), STRIP.top - 16];
+      pen.fillStyle = colour(`--kb-${verdict === "bad" || verdict === "good" ? verdict : "skip"}`);
+      pen.beginPath();
+      if (verdict === "good") pen.arc(middle, y, 5, 0, 7);
+      else if (verdict === "bad") [[0, -6], [6, 0], [0, 6], [-6, 0]].forEach(([dx, dy]) => pen.lineTo(middle + dx, y + dy));
+      else pen.rect(middle - 4, y - 4, 8, 8);
+      pen.fill();
+    }
+  }
+
+  function arrow(pen, middle, y, colour) {
+    pen.fillStyle = colour;
+    pen.beginPath();
+    [[0, 0], [6, 9], [-6, 9]].forEach(([dx, dy]) => pen.lineTo(middle + dx, y + dy));
+    pen.fill();
+    pen.textAlign = "center";
+    pen.fillText("next", clamp(middle, 14, width() - 14), y + 20);
+  }
+
+  function later() {
+    if (state.pending) return;
+    state.pending = true;
+    requestAnimationFrame(draw);
+  }
+
+  function zoom(factor, centre) {
+    const span = clamp((state.high - state.low) * factor, Math.min(8, size()), size());
+    const share = (centre - state.low) / (state.high - state.low);
+    move(centre - share * span, span);
+  }
+
+  function move(low, span = state.high - state.low) {
+    state.low = clamp(low, 0, size() - span);
+    state.high = state.low + span;
+    later();
+  }
+
+  const keys = {
+    "+": () => zoom(0.5, (state.low + state.high) / 2),
+    "=": () => zoom(0.5, (state.low + state.high) / 2),
+    "-": () => zoom(2, (state.low + state.high) / 2),
+    0: () => move(0, size()),
+    ArrowLeft: () => move(state.low - (state.high - state.low) / 8),
+    ArrowRight: () => move(state.low + (state.high - state.low) / 8),
+  };
+  canvas.addEventListener("keydown", (event) => {
+    if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation(); // JupyterLab moves between cells with the same keys
+    keys[event.key]();
+  });
+  const where = (event) => event.clientX - canvas.getBoundingClientRect().left;
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      zoom(event.deltaY > 0 ? 1.25 : 0.8, at(where(event)));
+    },
+    { passive: false },
+  );
+  canvas.addEventListener("pointerdown", (event) => {
+    state.drag = { x: where(event), low: state.low };
+    canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointerup", () => (state.drag = null));
+  canvas.addEventListener("pointermove", (event) => {
+    if (state.drag) {
+      move(state.drag.low - ((where(event) - state.drag.x) / width()) * (state.high - state.low));
+      return;
+    }
+    const position = clamp(Math.floor(at(where(event))), 0, size() - 1);
+    state.over = position;
+    const shown = (between(position, position + 1) * 100).toPrecision(2);
+    canvas.title = `${name(model.get("commits"), position)}: ${shown}%`;
+    later();
+  });
+  canvas.addEventListener("pointerleave", () => {
+    state.over = null;
+    later();
+  });
+  for (const [text, key, label] of [["−", "-", "zoom out"], ["+", "+", "zoom in"], ["all", 0, "show all"]]) {
+    const button = element("button", "", text);
+    button.type = "button";
+    button.setAttribute("aria-label", label);
+    button.onclick = keys[key];
+    tools.append(button);
+  }
+  const changes = ["belief", "tested", "next", "words", "size", "tags"].map((trait) => `change:${trait}`);
+  changes.forEach((change) => model.on(change, take));
+  const observer = new ResizeObserver(later);
+  observer.observe(root);
+  take();
+  return () => {
+    observer.disconnect();
+    changes.forEach((change) => model.off(change, take));
+  };
+}
+
+export default { render };

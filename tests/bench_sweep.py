@@ -1,0 +1,49 @@
+"""What a sweep costs above the work of its notebooks: `python -m tests.bench_sweep` (under a minute).
+
+Eight parameter sets of a notebook that computes for some seconds, two at a time on two cores, against half of their sum.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from kbench.host import usable_cores
+from kbench.sweep import read_plan, run_sweep
+from tests.bench import say
+
+WORK = """\
+import time
+started, count = time.process_time(), 0
+while time.process_time() - started < seconds:
+    count += 1"""
+SETS, SECONDS = 8, 4.0
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="kbench-bench-") as name:
+        folder = Path(name)
+        cell: dict[str, object] = {"cell_type": "code", "execution_count": None, "outputs": []}
+        cells = [
+            cell | {"source": "seconds: float = 1.0  # of work\nnumber: int = 0  # which", "metadata": {"tags": ["parameters"]}},
+            cell | {"source": WORK, "metadata": {}},
+        ]
+        kernel = {"name": "python3", "language": "python", "display_name": "Python"}
+        made = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 4}
+        (folder / "work.ipynb").write_text(json.dumps(made))
+        numbers = list(range(SETS))
+        text = f'notebook = "work.ipynb"\n[parameters]\nseconds = {SECONDS}\n[grid]\nnumber = {numbers}\n'
+        (folder / "sweep.toml").write_text(text)
+        started = time.monotonic()
+        run_sweep(read_plan(folder / "sweep.toml"))
+        took, work = time.monotonic() - started, SETS * SECONDS / usable_cores()
+        say(
+            f"{SETS} parameter sets / their work on {usable_cores()} cores",
+            f"{took / work:.2f}  ({took:.1f} s / {work:.1f} s; wanted: 1.3)",
+        )
+
+
+if __name__ == "__main__":
+    main()
