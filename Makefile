@@ -29,8 +29,8 @@ help:
 # What kbench needs from Debian, and the programs that show it is there.
 PACKAGES := git gcc make qemu-system-x86 python3-venv
 BROWSER := chromium fonts-dejavu-core
-# Small programs that the tests compile for this host.
-TEST := libc6-dev
+# Small programs that the tests compile for this host; networks between workers of a cluster.
+TEST := libc6-dev iproute2
 # What a Linux build takes, the guest's shell, and a source to plant bugs in.
 LINUX := flex bison bc libelf-dev libssl-dev libc6-dev perl binutils busybox-static ccache linux-source-6.12
 # Other compilers and another architecture, for the tests.

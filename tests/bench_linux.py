@@ -35,7 +35,7 @@ from kbench.runs import repro
 from kbench.targets import TARGETS
 from tests.bench import say, timed
 
-KIND, SEED, COMMITS = "pipe-flags", 1, 500
+KIND, SEED, COMMITS = "aio-mremap", 1, 500
 RUNS, ROUNDS = 100, 3
 CLEAN = "#include <unistd.h>\nint main(void) { usleep(10000); return 0; }\n"
 CRASHES = "BUG: |WARNING: |Kernel panic|Oops|blocked for more than"

@@ -28,7 +28,8 @@ class Worktree:
             return
         if self.path.exists() or self.path.is_symlink():
             self._clear()
-        commit = self._git.text("rev-list", "--max-count=1", "--all").strip()
+        # Not --all, which reads the HEAD of every worktree: that of one that is just being added names nothing yet.
+        commit = self._git.text("rev-list", "--max-count=1", "--glob=*").strip() or self._head()
         if not commit:
             raise RevisionError(f"git: expected a commit in {self._git.path}, it has none; give another repository")
         try:
@@ -37,6 +38,10 @@ class Worktree:
             raise StorageError(f"git: expected to make {self.path}, got {err.strerror}; make room or give another place") from err
         # --force twice: the path may still be on git's list, even as locked.
         self._git.run("worktree", "add", "--force", "--force", "--detach", "--no-checkout", str(self.path), commit)
+
+    def _head(self) -> str:
+        status, out, _ = self._git.attempt("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        return "" if status else out.decode().strip()
 
     def checkout(self, commit: str, clean: bool = False) -> None:
         """Make the files those of a commit; only files that differ are touched.

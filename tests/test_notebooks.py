@@ -1,0 +1,48 @@
+"""The notebooks that teach, as their readers run them: whole, on real machines, each to a result that is right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kbench.notebook import execute
+from kbench.resources import notebooks_dir
+
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(300)]
+
+
+def test_start_here_finds_the_planted_culprit(tmp_path: Path) -> None:
+    """The culprit is the planted one, and the lesson before it says what its words say."""
+    output = tmp_path / "executed.ipynb"
+    result = execute(notebooks_dir() / "00_start_here.ipynb", output, {"commits": 120, "folder": tmp_path / "lab"}, timeout_s=120)
+    assert result["right"] and result["culprit"] == result["planted"]
+    assert Path(result["report"]).is_file()
+    cells = {cell["id"]: cell["outputs"] for cell in json.loads(output.read_text())["cells"] if cell["cell_type"] == "code"}
+    told = [eval("".join(cells[name][0]["data"]["text/plain"])) for name in ("three", "ten")]
+    below = [sum(p for commit, p in one.items() if commit <= 7) for one in told]
+    assert 0.05 < below[0] < 0.5 and below[1] < below[0] / 2
+    assert output.stat().st_size < 2 << 20
+
+
+def test_flakiness_measures_the_planted_rate(tmp_path: Path) -> None:
+    """The interval is that of the counts, the culprit differs from its parent, and a clean verdict takes what the rate says."""
+    output = tmp_path / "executed.ipynb"
+    parameters = {"rate": 0.9, "runs": 8, "folder": tmp_path / "lab"}
+    result = execute(notebooks_dir() / "flakiness.ipynb", output, parameters, timeout_s=120)
+    assert result["low"] < result["rate"] <= result["high"] and result["rate"] > 0.5
+    assert result["p_parent"] < 0.01 and result["clean_runs"] >= 2
+    assert all(runs == 8 and crashed for crashed, runs in result["counts"]) and len(result["counts"]) >= 3
+    assert output.stat().st_size < 2 << 20
+
+
+def test_what_if_moves_belief_and_question(tmp_path: Path) -> None:
+    """Dropping, changing and adding an observation, and a prior, each give another line; clean runs overrule a suspicion."""
+    output = tmp_path / "executed.ipynb"
+    result = execute(notebooks_dir() / "what_if.ipynb", output, {}, timeout_s=120)
+    assert len(set(result["lines"].values())) == len(result["lines"]) == 5
+    assert "commit 36," in result["lines"]["suspect"] and result["p_suspect"] < 0.2
+    outputs = [out for cell in json.loads(output.read_text())["cells"] for out in cell.get("outputs", [])]
+    assert any("image/png" in out.get("data", {}) for out in outputs)
+    assert output.stat().st_size < 2 << 20
