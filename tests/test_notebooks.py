@@ -46,3 +46,22 @@ def test_what_if_moves_belief_and_question(tmp_path: Path) -> None:
     outputs = [out for cell in json.loads(output.read_text())["cells"] for out in cell.get("outputs", [])]
     assert any("image/png" in out.get("data", {}) for out in outputs)
     assert output.stat().st_size < 2 << 20
+
+
+@pytest.mark.parametrize(
+    ("answers", "checked"),
+    [
+        (
+            {"player": "search", "clean_runs": 5, "halvings": 3},
+            {"clean_runs": "right", "halvings": "not right", "culprit": "right"},
+        ),
+        ({"culprit": "0"}, {"clean_runs": "not answered yet", "halvings": "not answered yet", "culprit": "not right"}),
+    ],
+    ids=["search", "you"],
+)
+def test_exercises_check_themselves(tmp_path: Path, answers: dict[str, object], checked: dict[str, str]) -> None:
+    """Right and wrong answers are told apart, none is told as such; the search finds the culprit when it plays."""
+    parameters = {**answers, "commits": 60, "folder": tmp_path / "lab"}
+    result = execute(notebooks_dir() / "student_lab.ipynb", tmp_path / "executed.ipynb", parameters, timeout_s=120)
+    assert {name: said.partition(":")[0] for name, said in result["checked"].items()} == checked
+    assert 3 <= result["search_builds"] < 20
