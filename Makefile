@@ -7,7 +7,8 @@
 #   make check        ruff and mypy
 #   make bench        the figures the README claims
 #   make bench-linux  those about Linux; bench-search, bench-study, bench-lab: the search; bench-crash: crash reports;
-#                     bench-dask, bench-sweep: many at once
+#                     bench-dask, bench-sweep: many at once; bench-widgets: what one sees
+#   make faults       kill, fill up, damage and move away what bisections stand on; make soak: 300 bisections in a row
 #   make fuzz         drawn consoles against the crash parser
 #   make lab          open JupyterLab on the notebooks
 #   make pictures     draw the README's pictures again
@@ -19,12 +20,12 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help demo demo-linux test test-linux check bench bench-linux bench-search bench-lab bench-study bench-crash bench-dask
-.PHONY: bench-sweep fuzz lab pictures clean
+.PHONY: bench-sweep bench-widgets faults soak fuzz lab pictures clean
 .PHONY: test-linux-um test-linux-qemu test-linux-aarch64
 .PHONY: install install-linux install-test packages packages-browser packages-linux packages-linux-test
 
 help:
-	@sed -n '3,14s/^# *//p' Makefile
+	@sed -n '3,15s/^# *//p' Makefile
 
 # What kbench needs from Debian, and the programs that show it is there.
 PACKAGES := git gcc make qemu-system-x86 python3-venv
@@ -69,7 +70,7 @@ demo-linux: install-linux
 
 # As many at a time as there are cores, each file by one of them.
 test: install-test
-	@$(BIN)/python -m pytest -m 'not linux' --numprocesses=auto --dist=loadfile
+	@$(BIN)/python -m pytest -m 'not linux and not faults' --numprocesses=auto --dist=loadfile
 
 # In two parts beside each other, each with slots of its own to build in: linking and booting take one core only.
 test-linux: packages-linux-test install-test
@@ -109,6 +110,15 @@ bench-dask: install-test
 
 bench-sweep: install
 	@$(BIN)/python -m tests.bench_sweep
+
+bench-widgets: install-test
+	@$(BIN)/python -m tests.bench_widgets
+
+faults: install-test
+	@$(BIN)/python -m pytest -m faults --numprocesses=auto tests/test_faults.py
+
+soak: install-test
+	@$(BIN)/python -m tests.soak
 
 bench-linux: install-linux
 	@$(BIN)/python -m tests.bench_linux

@@ -79,6 +79,8 @@ class Journal:
     ) -> Journal:
         """Open or make the journal in a case directory and take it over for writing.
 
+        Last questions that only broken machines answered are forgotten: whoever starts again has mended them.
+
         Parameters
         ----------
         folder : Path
@@ -115,6 +117,7 @@ class Journal:
             with _translated(path):
                 database = _connect(path, case_inputs, case_name)
                 bisection = _bisection(database, key, json.dumps(inputs, sort_keys=True), started)
+                _forget_infra(database, bisection)
         except BaseException:
             lock.release()
             raise
@@ -278,18 +281,33 @@ def _bisection(database: sqlite3.Connection, key: str, inputs: str, started: str
     return int(database.execute("SELECT id FROM bisections WHERE key = ?", (key,)).fetchone()[0])
 
 
+def _forget_infra(database: sqlite3.Connection, bisection: int) -> None:
+    last = "SELECT id FROM experiments WHERE bisection = ? ORDER BY number DESC LIMIT 1"
+    outcomes = "SELECT DISTINCT outcome FROM runs WHERE experiment = ?"
+    with database:
+        while (row := database.execute(last, (bisection,)).fetchone()) and database.execute(outcomes, row).fetchall() == [
+            (Outcome.INFRA.value,)
+        ]:
+            database.execute("DELETE FROM runs WHERE experiment = ?", row)
+            database.execute("DELETE FROM experiments WHERE id = ?", row)
+
+
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
     """Turn SQLite's and the system's errors into ours."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "no such table" in str(error) or "no such column" in str(error):
+        if any(sign in str(error) for sign in ("no such table", "no such column", "Could not decode")):
             raise JournalError(f"journal: expected a journal of kbench in {path}, {error}; give another --output") from error
         raise StorageError(f"journal: expected to use {path}, {error}; free some room or choose another --output") from error
     except sqlite3.DatabaseError as error:
         raise JournalError(
             f"journal: expected an SQLite file in {path}, {error}; move it away or give another --output"
+        ) from error
+    except ValueError as error:  # text that is none, or no JSON: bytes of it are others than were written
+        raise JournalError(
+            f"journal: expected {path} as it was written, {str(error)[:100]!r}; move it away or give another --output"
         ) from error
     except OSError as error:
         raise StorageError(f"journal: expected to use {path}, {error.strerror or error}; choose another --output") from error

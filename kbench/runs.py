@@ -23,6 +23,7 @@ from kbench.judge import judge
 from kbench.machines import accelerator, initramfs, machine_loop, run_machine
 from kbench.machines.watch import CRASH_LINE
 from kbench.records import KernelImage, Outcome, Run, count_outcomes, count_titles
+from kbench.scratch import process_folder
 
 if TYPE_CHECKING:
     from kbench.flakiness import Rate
@@ -92,7 +93,7 @@ def repro(
     jobs : int, optional
         How many at once; the number of usable cores by default.
     consoles : Path, optional
-        Folder for the serial consoles; a new temporary one by default.
+        Folder for the serial consoles; by default a new one that goes when this process ends.
     on_run : callable, optional
         Called as `on_run(number, run)` in this thread whenever a run has ended.
 
@@ -108,7 +109,7 @@ def repro(
     path = Path(reproducer) if reproducer is not None else None
     if path is not None and not path.is_file():
         raise ReproducerError(f"repro: expected a file at {path}, found none; give the reproducer's path")
-    folder = consoles or Path(tempfile.mkdtemp(prefix="kbench-consoles-"))
+    folder = consoles or Path(tempfile.mkdtemp(prefix="consoles-", dir=process_folder()))
     done: dict[int, Run] = {}
     for number, run in each_run(kernel, range(runs), reproducer=path, jobs=jobs, console=lambda n: folder / f"run-{n:03d}.txt"):
         done[number] = run

@@ -12,13 +12,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 CHROMIUM = "/usr/bin/chromium"
+VOILA_TEMPLATE = Path(__file__).parents[1] / "kbench" / "widgets" / "voila"
 SHOTS = os.environ.get("KBENCH_SHOTS")  # a folder: keep pictures of what was seen
 _FLAGS = (
     "--no-sandbox",
@@ -94,10 +95,7 @@ _OVERRIDES = {
 @contextmanager
 def jupyter_lab(root: Path, env: Mapping[str, str]) -> Iterator[str]:
     """Serve `root` with JupyterLab; yields a URL to format with the notebook's name."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = secrets.token_hex(16)
+    port, token = _free_port(), secrets.token_hex(16)
     settings = root / "lab-settings"
     settings.mkdir()
     (settings / "overrides.json").write_text(json.dumps(_OVERRIDES))
@@ -108,14 +106,51 @@ def jupyter_lab(root: Path, env: Mapping[str, str]) -> Iterator[str]:
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=",
         "--KernelManager.shutdown_wait_time=2", "--KernelManager.transport_encryption=auto",
     ]  # fmt: skip
-    log = root / "lab.log"
+    with _served(argv, f"http://127.0.0.1:{port}/api/status?token={token}", root, env):
+        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?reset&token={token}"
+
+
+@contextmanager
+def voila(notebook: Path, env: Mapping[str, str]) -> Iterator[str]:
+    """Serve a notebook with voila, in our template; yields its URL."""
+    folder, port, token = notebook.parent, _free_port(), secrets.token_hex(16)
+    templates = folder / "share" / "voila" / "templates"
+    templates.mkdir(parents=True)
+    (templates / "kbench").symlink_to(VOILA_TEMPLATE)
+    argv = [
+        sys.executable, "-m", "voila", str(notebook), "--no-browser", "--template=kbench", f"--port={port}",
+        f"--token={token}", "--Voila.ip=127.0.0.1", "--KernelManager.transport_encryption=auto",
+    ]  # fmt: skip
+    paths = os.pathsep.join(path for path in (str(templates.parents[1]), os.environ.get("JUPYTER_PATH")) if path)
+    with _served(
+        argv, f"http://127.0.0.1:{port}/voila/static/voila-style.js?token={token}", folder, {**env, "JUPYTER_PATH": paths}
+    ):
+        yield f"http://127.0.0.1:{port}/?token={token}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _served(argv: Sequence[str], url: str, folder: Path, env: Mapping[str, str]) -> Iterator[None]:
+    """Run a server in a folder until `url` answers; end it and all it started."""
+    log = folder / "server.log"
     with log.open("wb") as file:
         server = subprocess.Popen(
-            argv, env={**os.environ, **env}, cwd=root, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+            argv,
+            env={**os.environ, **env},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
     try:
-        _wait(f"http://127.0.0.1:{port}/api/status?token={token}", server, log)
-        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?reset&token={token}"
+        _wait(url, server, log)
+        yield
     finally:
         server.terminate()  # lets it end its kernels
         with suppress(subprocess.TimeoutExpired):
@@ -131,7 +166,7 @@ def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
         with suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url, timeout=5):
             return
         time.sleep(0.1)
-    raise TimeoutError(f"jupyter lab: expected an answer in 60 s; {log.read_text()[-2000:]}")
+    raise TimeoutError(f"jupyter: expected an answer in 60 s; {log.read_text()[-2000:]}")
 
 
 def run_all(page: Any) -> None:

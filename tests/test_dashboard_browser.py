@@ -1,8 +1,9 @@
-"""The dashboard of a running bisection in JupyterLab: real machines, real clicks."""
+"""The dashboard of a running bisection in JupyterLab and voila: real machines, real clicks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import nbformat
 import pytest
 
 from kbench.lab import create
-from tests.jupyter_browser import chromium, jupyter_lab, open_page, run_all, shoot
+from tests.jupyter_browser import chromium, jupyter_lab, open_page, run_all, shoot, voila
 
 pytestmark = [pytest.mark.browser, pytest.mark.qemu]
 
@@ -25,13 +26,11 @@ def browser() -> Iterator[Any]:
 def test_paused_marked_resumed_and_zoomed(browser: Any, tmp_path: Path) -> None:
     """What is clicked while a bisection runs takes effect at once; hostile words stay text."""
     lab = create(tmp_path / "lab", seed=6, kind="rare", commits=200)  # takes a while
-    code = 'import kbench\nbisection = kbench.start("lab/case.toml")\nbisection'
-    cells = [nbformat.v4.new_code_cell(code)]  # type: ignore[no-untyped-call]
-    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    made = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})  # type: ignore[no-untyped-call]
-    nbformat.write(made, tmp_path / "watch.ipynb")  # type: ignore[no-untyped-call]
-    home = {name: str(tmp_path / "home" / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
-    with jupyter_lab(tmp_path, home) as url, open_page(browser, url.format("watch.ipynb"), width=1300, height=1500) as watched:
+    write_notebook(tmp_path / "watch.ipynb")
+    with (
+        jupyter_lab(tmp_path, home(tmp_path)) as url,
+        open_page(browser, url.format("watch.ipynb"), width=1300, height=1500) as watched,
+    ):
         page = watched.page
         run_all(page)
         press(page, "Pause")
@@ -63,6 +62,38 @@ def test_paused_marked_resumed_and_zoomed(browser: Any, tmp_path: Path) -> None:
         assert not watched.hacked()
         assert watched.requests == []
         shoot(page, "lab_dashboard_ended")
+
+
+@pytest.mark.skipif(find_spec("voila") is None, reason="no voila here: pip install 'kbench[voila]'")
+@pytest.mark.timeout(300)
+def test_in_voila(browser: Any, tmp_path: Path) -> None:
+    """The same as a page of its own, which asks no other machine for anything."""
+    lab = create(tmp_path / "lab", seed=6, kind="uaf", commits=60)
+    write_notebook(tmp_path / "watch.ipynb")
+    with voila(tmp_path / "watch.ipynb", home(tmp_path)) as url, open_page(browser, url, width=1300, height=1500) as watched:
+        page = watched.page
+        press(page, "Pause")
+        page.get_by_text("Paused: nothing is started").wait_for(timeout=60_000)
+        shoot(page, "voila_paused")
+        press(page, "Resume")
+        page.get_by_text("Ended.").wait_for(timeout=120_000)
+        page.locator(".kb-search .kb-title", has_text=lab.culprit[:12]).first.wait_for(timeout=30_000)
+        assert lab.culprit[:12] in page.locator(".kb-belief-canvas").get_attribute("aria-label")
+        assert watched.requests == []
+        shoot(page, "voila_ended")
+
+
+def write_notebook(path: Path) -> None:
+    code = 'import kbench\nbisection = kbench.start("lab/case.toml")\nbisection'
+    cells = [nbformat.v4.new_code_cell(code)]  # type: ignore[no-untyped-call]
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    made = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})  # type: ignore[no-untyped-call]
+    nbformat.write(made, path)  # type: ignore[no-untyped-call]
+
+
+def home(folder: Path) -> dict[str, str]:
+    """Jupyter's own folders, of this test alone."""
+    return {name: str(folder / "home" / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
 
 
 def press(page: Any, name: str) -> None:

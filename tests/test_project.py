@@ -31,6 +31,7 @@ FLOORS = {
     "host": 1,
     "leases": 1,
     "leash": 2,
+    "scratch": 2,
     "patterns": 1,
     "relevance": 1,
     "targets": 2,

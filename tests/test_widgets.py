@@ -10,6 +10,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from kbench import notebook, syzbot
 from kbench.errors import CaseError, InputError, KbenchError
 from kbench.records import BisectionView, Outcome, Run, Step, Verdict
 from kbench.widgets import assets, consoles, figures, page, payload, rows, tables
+from kbench.widgets.export import DrawWidgets
 from kbench.widgets.live import LiveView
 from kbench.widgets.text import CONSOLE_CHARS, clean, clean_line, crash_at, excerpt
 from tests import views
@@ -230,6 +232,28 @@ def test_what_was_not_run_or_not_reached_is_told(view: BisectionView) -> None:
     assert "<script>window" not in text
 
 
+def test_export_draws_what_a_widget_holds_once() -> None:
+    """Also where a notebook, which anybody may have written, says that widgets hold each other."""
+    values = {"_anywidget_id": "kbench.widgets.belief.BeliefWidget", "picture": "belief", "size": 2, "words": views.ATTACK}
+    buffers = [{"path": ["belief"], "encoding": "base64", "data": "AAAAPwAAAD8="}]
+    state = {
+        "box": {"state": {"children": ["IPY_MODEL_inner", "IPY_MODEL_belief", "IPY_MODEL_gone"]}},
+        "inner": {"state": {"children": ["IPY_MODEL_box", "IPY_MODEL_belief"]}},
+        "belief": {"state": values, "buffers": buffers},
+        "other": {"state": {**values, "_anywidget_id": "somebody.Else"}},
+    }
+    view = "application/vnd.jupyter.widget-view+json"
+    outputs = [{"data": {view: {"model_id": name}, "text/plain": "as it was"}} for name in ("box", "other")]
+    saved = {"application/vnd.jupyter.widget-state+json": {"state": state}}
+    made = nbformat.from_dict({"cells": [{"outputs": outputs}], "metadata": {"widgets": saved}})
+    changed, _ = DrawWidgets().preprocess(made, {})
+    ours, foreign = (output.data for output in changed.cells[0].outputs)
+    assert foreign == {"text/plain": "as it was"}
+    [script] = Seen(ours["text/html"]).scripts
+    assert json.loads(script)["belief"] == {"base64": "AAAAPwAAAD8="}
+    assert json.loads(script)["words"] == views.ATTACK
+
+
 def test_report_of_nothing_yet(view: BisectionView) -> None:
     text = page.html_report(BisectionView("empty", "cause", "git", 0, ()), log_text="")
     assert "Searching: 0 revisions tested" in text
@@ -317,8 +341,6 @@ def test_notebook_is_stripped_and_calls_kbench(path: Path) -> None:
 
 
 def write_notebook(path: Path, code: str, parameters: str = "x: int = 1  # count, of it") -> Path:
-    import nbformat
-
     cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(code)]
     spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": spec}), path)
@@ -347,7 +369,6 @@ leave_result({{"culprit": views.make_view(pathlib.Path({folder!r})).culprit}}, p
 
 
 def test_execute_returns_the_result_of_this_interpreter(isolated: Path) -> None:
-    import nbformat
     from nbformat.sign import NotebookNotary
 
     source = write_notebook(isolated / "in.ipynb", LEAVE.format(folder=str(isolated / "c")))

@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ipywidgets
+import nbformat
 import pytest
 
 from kbench import notebook
+from kbench.bisection import Bisection
+from kbench.bisection.case import load_case
+from kbench.bisection.control import Control
+from kbench.lab import create
 from kbench.records import BisectionView
+from kbench.running import RunningBisection
+from kbench.widgets import Dashboard
 from kbench.widgets import page as report
 from kbench.widgets.export import export_html
 from tests import views
@@ -33,6 +41,7 @@ for step in range(1, 12):
 view = views.make_view(folder)
 live.update(view)
 """
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 STILL = "SearchWidget(view)"
 LEAVE = "leave_result({'culprit': view.culprit})"
 
@@ -71,8 +80,6 @@ def jupyter_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def executed(jupyter_home: Path) -> Path:
     """A notebook that watched a bisection to its end, run by papermill and signed."""
-    import nbformat
-
     code = [nbformat.v4.new_code_cell(SETUP, metadata={"tags": ["parameters"]})]
     code += [nbformat.v4.new_code_cell(source) for source in (LIVE, STILL, LEAVE)]
     spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -195,10 +202,40 @@ def test_exported_notebook_works_without_kernel_and_network(browser: Any, execut
         assert (watched.errors, watched.requests) == ([], [])
 
 
+def test_exported_dashboard_draws_the_belief(browser: Any, tmp_path: Path) -> None:
+    """Its pictures, without its buttons; the belief is zoomed, and tells each commit's, from the notebook's bytes."""
+    create(tmp_path / "lab", seed=2, commits=60)
+    bisection = Bisection(load_case(tmp_path / "lab" / "case.toml"), output=tmp_path / "out")
+    dashboard = Dashboard(RunningBisection(bisection, Control()))
+    state = ipywidgets.Widget.get_manager_state(widgets=None)
+    data = {WIDGET_VIEW: {"model_id": dashboard.model_id, "version_major": 2, "version_minor": 0}}
+    output = nbformat.v4.new_output("display_data", data=data)  # type: ignore[no-untyped-call]
+    cell = nbformat.v4.new_code_cell("dashboard", outputs=[output])  # type: ignore[no-untyped-call]
+    metadata = {"widgets": {"application/vnd.jupyter.widget-state+json": state}}
+    made = nbformat.v4.new_notebook(cells=[cell], metadata=metadata)  # type: ignore[no-untyped-call]
+    nbformat.write(made, tmp_path / "made.ipynb")  # type: ignore[no-untyped-call]
+    export_html(tmp_path / "made.ipynb", tmp_path / "made.html")
+    best = int(bisection.belief.argmax())
+    with open_page(browser, (tmp_path / "made.html").as_uri()) as watched:
+        page = watched.page
+        canvas = page.locator(".kb-belief-canvas")
+        assert (page.locator(".kb").count(), canvas.count()) == (3, 1)
+        assert "candidates, 0 revisions tested" in canvas.get_attribute("aria-label")
+        whole = canvas.screenshot()
+        box = canvas.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * (best + 0.5) / len(bisection.belief), box["y"] + 70)
+        assert canvas.get_attribute("title") == f"{bisection.plan.hash(best)[:12]}: {100 * bisection.belief[best]:.2g}%"
+        page.mouse.move(0, 0)
+        canvas.focus()
+        page.keyboard.press("+")
+        page.wait_for_timeout(200)
+        assert canvas.screenshot() != whole
+        shoot(page, "export_belief")
+        assert (watched.errors, watched.requests) == ([], [])
+
+
 def test_stock_export_shows_the_still_picture(executed: Path) -> None:
     """What viewers that run no widget take: nbconvert without the saved state, GitHub, an untrusted notebook."""
-    import nbformat
-
     outputs = [output for cell in nbformat.read(executed, as_version=4).cells for output in cell.get("outputs", [])]
     shown = [output.data for output in outputs if "application/vnd.jupyter.widget-view+json" in output.get("data", {})]
     assert len(shown) == 3
@@ -208,8 +245,6 @@ def test_stock_export_shows_the_still_picture(executed: Path) -> None:
 
 def test_jupyterlab(browser: Any, executed: Path, jupyter_home: Path) -> None:
     """Reopened, our signed notebook has its widgets and an unsigned copy a still picture; run, it is live."""
-    import nbformat
-
     copy = nbformat.read(executed, as_version=4)
     copy.cells[0].source += "\n"  # another notebook, so not the one that was signed
     nbformat.write(copy, jupyter_home / "unsigned.ipynb")

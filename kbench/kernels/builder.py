@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-from kbench.errors import BuildError
+from kbench.errors import BuildError, StorageError
 from kbench.host import storage, usable_cores
 from kbench.kernels import linux
 from kbench.kernels.backports import Backports
@@ -90,7 +90,7 @@ class Builder:
         if entry := self._store.find(key):
             return image_of(self._store, self._target, entry, commit=commit, cached=True)
         try:
-            entry = self._compile(commit, prepared, picks)
+            entry = self._compile_again(commit, prepared, picks)
         except BuildError as error:
             if not error.evidence.get("timed_out", True) and not _MAY_PASS.search(str(error)):
                 self._store.keep(key, {"error": str(error), "file": error.file, "log": error.log[-20_000:]})
@@ -127,6 +127,15 @@ class Builder:
             toolchain=chain,
         )
 
+    def _compile_again(self, commit: str, prepared: linux.Plan | None, picks: list[Backport]) -> dict[str, Any]:
+        """Compile, and once more where the compiler hung or crashed: bad memory is no revision's fault."""
+        try:
+            return self._compile(commit, prepared, picks)
+        except BuildError as error:
+            if not (error.evidence.get("timed_out") or error.evidence.get("died")):
+                raise
+        return self._compile(commit, prepared, picks)
+
     def _compile(self, commit: str, prepared: linux.Plan | None, picks: list[Backport]) -> dict[str, Any]:
         if self._place is None:
             slot = self._held.enter_context(self._store.slot(slot_owner(self._repository, self._target)))
@@ -135,9 +144,16 @@ class Builder:
         with storage("build", slot.path):
             worktree.checkout(commit, clean=self._target.build.clean)
         notes = self._backports.apply(slot.tree, commit, picks) if self._backports else []
-        return compile_tree(
-            slot.tree, slot, self._target, config=self._config, store=self._store, jobs=self._jobs, plan=prepared, notes=notes
-        )
+        try:
+            return compile_tree(
+                slot.tree, slot, self._target, config=self._config, store=self._store, jobs=self._jobs, plan=prepared, notes=notes
+            )
+        except (BuildError, OSError) as error:
+            if not (slot.tree / ".git").is_file():
+                raise StorageError(
+                    f"build: expected the worktree {slot.tree} to stay while it is built, it is gone; start again"
+                ) from error
+            raise
 
 
 def slot_owner(repository: Repository, target: Target) -> str:

@@ -87,7 +87,7 @@ def _compile(
             _set_config(slot.build_dir / spec.config, config)
         for name in filter(None, (spec.image, spec.symbols)):
             _inside(slot.build_dir, name).unlink(missing_ok=True)  # another revision's, should this one make it elsewhere
-    env = environment(spec.env)
+    env = environment(spec.env) | {"TMPDIR": str(slot.temporary)}
     configuration = None
     if plan is not None and spec.linux is not None:
         configuration = Configuration(source_tree, slot.build_dir, spec.linux, plan)

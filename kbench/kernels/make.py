@@ -26,6 +26,13 @@ FULL_BYTES = 32 << 20
 #: A build's output is kept up to this size; what a broken Makefile prints beyond it is dropped from the middle.
 OUTPUT_CAP_BYTES = 1 << 20
 _NO_MEMORY = ("Killed signal terminated program", "Cannot allocate memory", "virtual memory exhausted")
+# SIGKILL comes from outside, and of a build of ours mostly from who is out of memory.
+_KILLED = re.compile(r"^make(?:\[\d+\])?: \*\*\* \[.{1,300}\] (?:Killed|Error 137)$", re.MULTILINE)
+_DIED = re.compile(
+    r"internal compiler error: "
+    r"|^make(?:\[\d+\])?: \*\*\* \[.{1,300}\] (?:Segmentation fault|Aborted|Bus error|Illegal instruction|Error 13[2-9])\b",
+    re.MULTILINE,
+)
 _MISSING = re.compile(
     r"(?:make(?:\[\d+\])?: |sh: (?:line )?(?:\d+: )?)(\S+?): (?:command )?(?:not found|No such file or directory)$", re.MULTILINE
 )
@@ -51,7 +58,7 @@ def run_commands(
     cwd : Path
         Where they run.
     env : mapping
-        The whole environment.
+        The whole environment; what is left in its TMPDIR is the caller's to remove.
     timeout_s : float
         For all of them together.
     interrupted : Path, optional
@@ -62,7 +69,8 @@ def run_commands(
     Raises
     ------
     BuildError
-        A command failed or time ran out (`.timed_out`); `.log` has the output, `.file` the source file to blame or "".
+        A command failed, the compiler of its own accord (`.died`), or time ran out (`.timed_out`); `.log` has the output, `.file`
+        the source file to blame or "".
     MachineLacksError
         A program is not there: the machine's fault, not the revision's.
     StorageError
@@ -78,13 +86,20 @@ def run_commands(
                 log=output,
                 file="",
                 timed_out=True,
+                died=False,
             )
         if code != 0:
-            _blame_machine(text, cwd)
+            _blame_machine(text, (cwd, Path(env.get("TMPDIR") or tempfile.gettempdir())))
             line, file = root_cause(text, roots)
             if interrupted and code > 0:
                 interrupted.unlink(missing_ok=True)
-            raise BuildError(line or f"{argv[0]} exited with {code} and said nothing", log=output, file=file, timed_out=False)
+            raise BuildError(
+                line or f"{argv[0]} exited with {code} and said nothing",
+                log=output,
+                file=file,
+                timed_out=False,
+                died=_DIED.search(text) is not None,
+            )
     if interrupted:
         interrupted.unlink(missing_ok=True)
     return output
@@ -148,15 +163,15 @@ class _Output:
         return bytes(self._head + gap + self._tail).decode("utf-8", "replace")
 
 
-def _blame_machine(output: str, cwd: Path) -> None:
+def _blame_machine(output: str, written: Iterable[Path]) -> None:
     """Raise when a build failed for reasons that are not the revision's."""
-    full = any(shutil.disk_usage(place).free < FULL_BYTES for place in (cwd, tempfile.gettempdir()))
+    full = any(shutil.disk_usage(place).free < FULL_BYTES for place in written)
     if "Disk quota exceeded" in output or ("No space left on device" in output and full):
         raise StorageError(
-            "build: expected room for objects, the disk is full; free some, or set KBENCH_CACHE and TMPDIR to another disk",
+            "build: expected room for objects, the disk is full; free some, or set KBENCH_CACHE to another disk",
             log=output,
         )
-    if any(sign in output for sign in _NO_MEMORY):
+    if any(sign in output for sign in _NO_MEMORY) or _KILLED.search(output):
         raise MachineLacksError("build: expected memory for the compiler, it got none; free some, or lower the jobs", log=output)
     for header in _HEADER.findall(output):
         package = next((HEADERS[known] for known in HEADERS if header.startswith(known)), "")

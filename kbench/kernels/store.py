@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,18 +52,28 @@ class Slot:
         return self.path / "build"
 
     @property
+    def temporary(self) -> Path:
+        """Temporary files of the compiler: who is killed leaves them."""
+        return self.path / "tmp"
+
+    @property
     def interrupted(self) -> Path:
         """Present while a build runs: found later, objects may be half-written."""
         return self.path / "interrupted"
 
     def prepare(self, *, clean: bool, made_by: str) -> None:
-        """Make the folder for objects; empty it when asked to, when the last build was cut off, or was made in another way."""
+        """Make the folder for objects; empty it when asked to, and when make might wrongly keep what is there.
+
+        It might when the last build was cut off, or made in another way, or when the clock was set back since.
+        """
         mark = self.path / "made-by"
         with storage("build", self.path):
             other = not mark.is_file() or mark.read_text() != made_by
-            if clean or other or self.interrupted.exists():
+            if clean or other or self.interrupted.exists() or _from_the_future(self.build_dir):
                 shutil.rmtree(self.build_dir, ignore_errors=True)
-            self.build_dir.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            for folder in (self.build_dir, self.temporary):
+                folder.mkdir(parents=True, exist_ok=True)
             self.interrupted.touch()
             mark.write_text(made_by)
 
@@ -162,6 +173,12 @@ class Store:
         raise StorageError(
             f"store: expected a free build slot below {self.root}, all {MAX_SLOTS} are in use; end another bisection"
         )
+
+
+def _from_the_future(folder: Path) -> bool:
+    # Sources that are checked out from now on would be older than these objects, and make would keep them.
+    now = time.time()
+    return any(Path(place, name).lstat().st_mtime > now for place, _, names in os.walk(folder) for name in names)
 
 
 @functools.cache

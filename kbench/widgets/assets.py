@@ -10,13 +10,16 @@ from typing import Any
 
 STATIC = Path(__file__).parent / "static"
 MODULE = STATIC / "bisection.js"
+BELIEF = STATIC / "belief.js"
 STYLE = STATIC / "bisection.css"
 
 
 @cache
 def page_module() -> str:
     """Return the module that draws every placeholder of a page that has no Jupyter."""
-    return _fit_for_script(MODULE.read_text(encoding="utf-8") + (STATIC / "standalone.js").read_text(encoding="utf-8"))
+    drawing = [f"{{\n{_without_export(path)}{names} = render;\n}}\n" for path, names in _DRAWS.items()]
+    standalone = (STATIC / "standalone.js").read_text(encoding="utf-8")
+    return _fit_for_script("".join(["const draw = {};\n", *drawing, standalone]))
 
 
 @cache
@@ -40,6 +43,17 @@ def data_script(name: str, values: Mapping[str, Any]) -> str:
 def placeholder(name: str, values: Mapping[str, Any]) -> str:
     """Return the element that `page_module` draws into, with its data; `name` is unique in the page."""
     return f'<div data-kbench="{name}"></div>\n{data_script(name, values)}'
+
+
+# Each module is a block of the page's: their names are their own. What it draws, by the name of the picture.
+_DRAWS = {MODULE: "draw.search = draw.rates", BELIEF: "draw.belief"}
+
+
+def _without_export(path: Path) -> str:
+    code, export, rest = path.read_text(encoding="utf-8").partition("export default { render };\n")
+    if not export or rest:
+        raise ValueError(f"assets: need a module that ends by exporting render, {path.name} does not; end it so")
+    return code
 
 
 def _fit_for_script(code: str) -> str:

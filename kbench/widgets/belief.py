@@ -29,8 +29,9 @@ class BeliefWidget(anywidget.AnyWidget):
     20,000 commits are 80 kB an update. A saved notebook shows the last one; where nothing runs, a still picture.
     """
 
-    _esm = assets.STATIC / "belief.js"
+    _esm = assets.BELIEF
     _css = assets.STYLE
+    picture = traitlets.Unicode("belief").tag(sync=True)
     size = traitlets.Int(0).tag(sync=True)  # commits
     belief = traitlets.Bytes().tag(sync=True)  # float32, one a commit, oldest first
     commits = traitlets.Bytes().tag(sync=True)  # the first six bytes of their hashes
@@ -41,7 +42,7 @@ class BeliefWidget(anywidget.AnyWidget):
 
     def __init__(self, bisection: Bisection) -> None:
         history = bisection.plan.history
-        names = b"".join(bytes.fromhex(str(commit)[: 2 * _NAME_BYTES]) for commit in history.commits)
+        names = b"".join(bytes.fromhex(commit[: 2 * _NAME_BYTES]) for commit in history.commits)
         tags = sorted(((clean_line(name, 40), index) for name, index in bisection.plan.tags), key=lambda tag: tag[1])
         super().__init__(size=len(history), commits=names, tags=[list(tag) for tag in tags])
         self.update(bisection)
@@ -50,12 +51,12 @@ class BeliefWidget(anywidget.AnyWidget):
         """Take the belief of now."""
         belief = bisection.belief
         asked = [] if bisection.result else bisection.search.ask()
-        tested = [[step.position, step.verdict.value] for step in bisection.steps if step.verdict and step.position is not None]
+        tested = {step.position: step.verdict.value for step in bisection.steps if step.verdict and step.position is not None}
         with self.hold_sync():
             self.belief = belief.astype(np.float32).tobytes()
-            self.tested = tested
+            self.tested = [[position, verdict] for position, verdict in tested.items()]
             self.next = asked[0].commit if asked else -1
-            self.words = _words(belief, [str(commit) for commit in bisection.plan.history.commits], len(tested))
+            self.words = _words(belief, bisection.plan.history.commits, len(tested))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Add a still picture, for viewers that do not run a notebook's code."""
@@ -102,4 +103,4 @@ def _words(belief: NDArray[np.floating[Any]], names: Sequence[str], n_tested: in
     best = np.argsort(belief)[::-1][:3]
     likely = ", ".join(f"{names[index][:12]} {belief[index]:.1%}" for index in best.tolist() if belief[index] > 0)
     n = int((belief > 0).sum())
-    return f"{n} candidate{'s' * (n != 1)}, {n_tested} revisions tested. Most likely: {likely or 'none'}."
+    return f"{n} candidate{'s' * (n != 1)}, {n_tested} revision{'s' * (n_tested != 1)} tested. Most likely: {likely or 'none'}."

@@ -77,6 +77,12 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self._show(running)
         running.listen(self._show)
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Say what it is, for viewers that do not run a notebook's code."""
+        data = dict(super()._repr_mimebundle_(**kwargs) or {})
+        name = clean_line(self._running.view.name)
+        return {**data, "text/plain": f"{name}, while it was bisected: live where the notebook is trusted"}
+
     def _button(self, words: str, icon: str, press: Callable[[], None], tooltip: str = "") -> Any:
         button = ipywidgets.Button(description=words, icon=icon, tooltip=tooltip or words, layout={"width": "auto"})
         button.on_click(lambda _: self._press(press))
@@ -104,7 +110,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     def _show(self, running: Running) -> None:
         state, view = running.state, running.view
-        spent = f"{len(view.steps)} revisions, {view.build_s + view.test_s:.0f} s of builds and runs"
+        spent = f"{len(view.steps)} revision{'s' * (len(view.steps) != 1)}, {view.build_s + view.test_s:.0f} s of builds and runs"
         self._state.value = f"{_WORDS[state]}. {spent}."
         self._next.value = f"Next: {running.next}" if running.next and state != "ended" else ""
         paused, over = state == "paused", state in ("ended", "stopped", "failed")

@@ -6,7 +6,7 @@ this package's own code: a notebook's saved code is not run. Read `export_html` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ _TEMPLATE = """{%- extends 'lab/index.html.j2' -%}
 
 
 class DrawWidgets(Preprocessor):
-    """Replace each of our widgets by what a page needs to draw it; another widget shows its still form."""
+    """Replace each of our widgets by what a page needs to draw it; another widget shows those in it, or its still form."""
 
     enabled = True
 
@@ -44,21 +44,40 @@ class DrawWidgets(Preprocessor):
         models = nb.metadata.pop("widgets", {}).get(_STATE, {}).get("state", {})
         outputs = [output for cell in nb.cells for output in cell.get("outputs", []) if _VIEW in output.get("data", {})]
         for number, output in enumerate(outputs):
-            values = _our_values(models.get(output.data.pop(_VIEW).get("model_id"), {}))
-            if values is not None:
-                page = {"text/html": assets.placeholder(f"kbench-{number}", values)}
+            pictures = _pictures(models, output.data.pop(_VIEW).get("model_id"))
+            places = [assets.placeholder(f"kbench-{number}-{index}", values) for index, values in enumerate(pictures)]
+            if places:
+                page = {"text/html": "\n".join(places)}
                 output.data = NotebookNode(page)  # type: ignore[no-untyped-call]  # nbformat has none
         resources["kbench_style"] = assets.style("bisection.css")
         resources["kbench_module"] = assets.page_module()
         return nb, resources
 
 
+def _pictures(models: Mapping[str, Any], model_id: str) -> Iterator[dict[str, Any]]:
+    # Values of our pictures: the widget's own, else those of the widgets it holds, in order, each once.
+    waiting, seen = [model_id], set[str]()
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        model = models.get(name, {})
+        values = _our_values(model)
+        if values is not None:
+            yield values
+        waiting[:0] = [str(child).removeprefix("IPY_MODEL_") for child in model.get("state", {}).get("children", ())]
+
+
 def _our_values(model: Mapping[str, Any]) -> dict[str, Any] | None:
     state = model.get("state", {})
-    ours = str(state.get("_anywidget_id", "")).startswith("kbench.widgets.")
-    if not ours or state.get("picture") not in payload.PICTURES:
+    picture = state.get("picture") if str(state.get("_anywidget_id", "")).startswith("kbench.widgets.") else None
+    if picture in payload.PICTURES:
+        return {name: state.get(name) for name in payload.NAMES}
+    if picture != "belief":
         return None
-    return {name: state.get(name) for name in payload.NAMES}
+    arrays = {buffer["path"][0]: {"base64": buffer["data"]} for buffer in model.get("buffers", ())}
+    return {**{name: state.get(name) for name in payload.BELIEF}, **{name: arrays.get(name) for name in payload.BELIEF_BYTES}}
 
 
 class KbenchHTMLExporter(HTMLExporter):

@@ -9,6 +9,8 @@ from kbench.widgets import consoles, rows
 
 NAMES = ("picture", "head", "rows", "consoles")
 PICTURES = ("search", "rates")
+BELIEF = ("picture", "size", "tags", "tested", "next", "words")  # what the picture "belief" reads, besides
+BELIEF_BYTES = ("belief", "commits")  # these, of bytes
 
 
 def of(picture: str, view: BisectionView) -> dict[str, Any]:

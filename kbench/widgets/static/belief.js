@@ -30,12 +30,14 @@ function render({ model, el }) {
   const root = element("div", "kb kb-belief");
   const canvas = element("canvas", "kb-belief-canvas");
   canvas.tabIndex = 0;
+  canvas.style.height = `${HEIGHT}px`;
   canvas.setAttribute("role", "img");
   const said = element("div", "kb-sub");
   said.setAttribute("aria-live", "polite");
   const tools = element("span", "kb-switch");
-  const help = element("div", "kb-legend", "wheel or + and − zoom, drag or ← and → move, 0 shows all");
-  root.append(element("div", "kb-line", null, element("div", "kb-title", "Where the culprit may be"), tools), said, canvas, help);
+  const help = element("div", "kb-legend", "click, then wheel or + and − zoom, drag or ← and → move, 0 shows all");
+  const title = element("div", "kb-line", null, element("div", "kb-title", "Where the culprit may be"), tools);
+  root.append(element("div", "kb-head", null, title, said), canvas, help);
   el.append(root);
 
   const state = { low: 0, high: 1, sums: new Float64Array(1), peak: 0, pending: false, over: null, drag: null };
@@ -57,21 +59,24 @@ function render({ model, el }) {
     later();
   }
 
-  const between = (low, high) => {
+  // The belief in what lies before a place; of a commit that is cut, its share: neighbouring pixels do not flicker.
+  const before = (place) => {
     const last = state.sums.length - 1;
-    return state.sums[clamp(Math.ceil(high), 0, last)] - state.sums[clamp(Math.floor(low), 0, last)];
+    const [inside, whole] = [clamp(place, 0, last), Math.floor(clamp(place, 0, last))];
+    return state.sums[whole] + (inside - whole) * (state.sums[Math.min(whole + 1, last)] - state.sums[whole]);
   };
+  const between = (low, high) => before(high) - before(low);
 
   function draw() {
     state.pending = false;
     const ratio = window.devicePixelRatio || 1;
     const [wide, style] = [width(), getComputedStyle(root)];
     const colour = (variable) => style.getPropertyValue(variable).trim();
-    canvas.width = wide * ratio;
-    canvas.height = HEIGHT * ratio;
-    canvas.style.height = `${HEIGHT}px`;
+    if (canvas.width !== Math.floor(wide * ratio) || canvas.height !== Math.floor(HEIGHT * ratio)) {
+      [canvas.width, canvas.height] = [wide * ratio, HEIGHT * ratio]; // makes a new one: not at each frame
+    }
     const pen = canvas.getContext("2d");
-    pen.scale(ratio, ratio);
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, wide, HEIGHT);
     const heat = Array.from({ length: wide }, (_, column) => between(at(column), at(column + 1)));
     const peak = Math.max(...heat, 1e-12);
@@ -89,7 +94,7 @@ function render({ model, el }) {
     drawTags(pen, wide, colour);
     drawTested(pen, colour);
     const next = model.get("next");
-    if (next !== null && next >= 0) arrow(pen, x(next), STRIP.top + STRIP.height + 4, colour("--kb-text"));
+    if (next !== null && next >= 0) drawNext(pen, x(next), STRIP.top + STRIP.height + 4, wide, colour("--kb-text"));
     if (state.over !== null) {
       pen.strokeStyle = colour("--kb-dim");
       pen.strokeRect(x(state.over) - 1, STRIP.top - 2, 2, STRIP.height + 4);
@@ -104,10 +109,11 @@ function render({ model, el }) {
       if (middle < 0 || middle > wide) continue;
       pen.fillRect(middle, STRIP.top - 6, 1, 6);
       const half = pen.measureText(label).width / 2;
-      if (middle - half < free || middle + half > wide) continue;
+      const centre = clamp(middle, half, wide - half);
+      if (centre - half < free) continue;
       pen.textAlign = "center";
-      pen.fillText(label, middle, HEIGHT - 6);
-      free = middle + half + 8;
+      pen.fillText(label, centre, HEIGHT - 6);
+      free = centre + half + 8;
     }
   }
 
@@ -124,13 +130,14 @@ function render({ model, el }) {
     }
   }
 
-  function arrow(pen, middle, y, colour) {
+  function drawNext(pen, middle, y, wide, colour) {
+    const [before, after] = [middle < 0, middle > wide];
     pen.fillStyle = colour;
     pen.beginPath();
-    [[0, 0], [6, 9], [-6, 9]].forEach(([dx, dy]) => pen.lineTo(middle + dx, y + dy));
+    if (!before && !after) [[0, 0], [6, 9], [-6, 9]].forEach(([dx, dy]) => pen.lineTo(middle + dx, y + dy));
     pen.fill();
     pen.textAlign = "center";
-    pen.fillText("next", clamp(middle, 14, width() - 14), y + 20);
+    pen.fillText(`${before ? "← " : ""}next${after ? " →" : ""}`, clamp(middle, 22, wide - 22), y + 20);
   }
 
   function later() {
@@ -169,6 +176,7 @@ function render({ model, el }) {
   canvas.addEventListener(
     "wheel",
     (event) => {
+      if (document.activeElement !== canvas && !event.ctrlKey) return; // it scrolls the page
       event.preventDefault();
       zoom(event.deltaY > 0 ? 1.25 : 0.8, at(where(event)));
     },
@@ -178,7 +186,7 @@ function render({ model, el }) {
     state.drag = { x: where(event), low: state.low };
     canvas.setPointerCapture(event.pointerId);
   });
-  canvas.addEventListener("pointerup", () => (state.drag = null));
+  canvas.addEventListener("lostpointercapture", () => (state.drag = null));
   canvas.addEventListener("pointermove", (event) => {
     if (state.drag) {
       move(state.drag.low - ((where(event) - state.drag.x) / width()) * (state.high - state.low));
