@@ -85,17 +85,14 @@ class RunningBisection:
     def pause(self) -> None:
         """Start nothing more; machines that run are ended with the next run that ends, and their runs made later."""
         self._control.pause()
-        self._tell()
 
     def resume(self) -> None:
         """Go on."""
         self._control.resume()
-        self._tell()
 
     def stop(self) -> None:
         """End it after the build or run that goes on; nothing is lost, `start` goes on."""
         self._control.stop()
-        self._tell()
 
     def mark(self, revision: str, verdict: Verdict | str) -> None:
         """Tell the search what you know of a revision: "good", "bad" or "skip"; kept in the journal.
@@ -140,7 +137,7 @@ class RunningBisection:
         return asyncio.to_thread(self.wait).__await__()
 
     def listen(self, listener: Callable[[RunningBisection], object]) -> None:
-        """Have a function called with this after every change, from the thread that made it."""
+        """Have a function called with this after every change of the bisection, from its thread, which may ask the search."""
         self._listeners.append(listener)
 
     def dashboard(self) -> Dashboard:

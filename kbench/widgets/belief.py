@@ -40,15 +40,16 @@ class BeliefWidget(anywidget.AnyWidget):
     next = traitlets.Int(-1).tag(sync=True)  # position of what is asked next; -1: nothing is
     words = traitlets.Unicode().tag(sync=True)  # the picture for who cannot see it
 
-    def __init__(self, bisection: Bisection) -> None:
+    def __init__(self, bisection: Bisection, *, now: bool = True) -> None:
         history = bisection.plan.history
         names = b"".join(bytes.fromhex(commit[: 2 * _NAME_BYTES]) for commit in history.commits)
         tags = sorted(((clean_line(name, 40), index) for name, index in bisection.plan.tags), key=lambda tag: tag[1])
         super().__init__(size=len(history), commits=names, tags=[list(tag) for tag in tags])
-        self.update(bisection)
+        if now:
+            self.update(bisection)
 
     def update(self, bisection: Bisection) -> None:
-        """Take the belief of now."""
+        """Take the belief of now; from the thread that bisects, or when it has ended."""
         belief = bisection.belief
         asked = [] if bisection.result else bisection.search.ask()
         tested = {step.position: step.verdict.value for step in bisection.steps if step.verdict and step.position is not None}

@@ -71,10 +71,10 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             self._next,
             self._said,
         ]
-        self._belief = BeliefWidget(running.bisection)
+        self._belief = BeliefWidget(running.bisection, now=running.state not in ("running", "paused"))
         self._steps = -1
         super().__init__([*rows, self._belief, *self._pictures.widgets])
-        self._show(running)
+        self._label(running)
         running.listen(self._show)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -93,7 +93,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             press()
         except KbenchError as error:
             self._said.value = clean_line(str(error))
-        self._show(self._running)
+        self._label(self._running)
 
     def _mark(self) -> None:
         revision = self._chosen()
@@ -109,6 +109,15 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         return str(self._revision.value).split(" ")[0]
 
     def _show(self, running: Running) -> None:
+        # In the bisection's thread: nobody tells the search anything meanwhile.
+        self._label(running)
+        told = sum(step.verdict is not None for step in running.view.steps)
+        if told != self._steps or running.state not in ("running", "paused"):
+            self._steps = told
+            self._belief.update(running.bisection)
+        self._pictures.update(running.view)
+
+    def _label(self, running: Running) -> None:
         state, view = running.state, running.view
         spent = f"{len(view.steps)} revision{'s' * (len(view.steps) != 1)}, {view.build_s + view.test_s:.0f} s of builds and runs"
         self._state.value = f"{_WORDS[state]}. {spent}."
@@ -119,8 +128,3 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             control.disabled = over
         options = [f"{step.commit[:12]} {clean_line(step.subject, 60)}" for step in reversed(view.steps)]
         self._revision.options = list(dict.fromkeys(options))
-        told = sum(step.verdict is not None for step in view.steps)
-        if told != self._steps or over:
-            self._steps = told
-            self._belief.update(running.bisection)
-        self._pictures.update(view)
