@@ -410,6 +410,7 @@ def test_comment_is_the_same_kernel_in_another_folder_at_another_time(
     here, there = linux.build(COMMENT), linux.build(COMMENT, store=elsewhere)
     assert (here.cached, there.cached) == (False, False)
     assert here.signature == there.signature == kernel.signature
+    assert b"tree/kernel/fork.c" not in kernel.path.read_bytes()
 
 
 @pytest.mark.linux

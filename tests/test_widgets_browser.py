@@ -206,7 +206,9 @@ def test_exported_dashboard_draws_the_belief(browser: Any, tmp_path: Path) -> No
     """Its pictures, without its buttons; the belief is zoomed, and tells each commit's, from the notebook's bytes."""
     create(tmp_path / "lab", seed=2, commits=60)
     bisection = Bisection(load_case(tmp_path / "lab" / "case.toml"), output=tmp_path / "out")
-    dashboard = Dashboard(RunningBisection(bisection, Control()))
+    running = RunningBisection(bisection, Control())
+    dashboard = Dashboard(running)
+    running.changed()  # as the bisection's thread says it
     state = ipywidgets.Widget.get_manager_state(widgets=None)
     data = {WIDGET_VIEW: {"model_id": dashboard.model_id, "version_major": 2, "version_minor": 0}}
     output = nbformat.v4.new_output("display_data", data=data)  # type: ignore[no-untyped-call]

@@ -24,7 +24,7 @@ from kbench.records import KernelImage, Target
 from kbench.repository import Repository, Worktree
 
 #: Raised whenever entries of the store change their meaning, so that old ones are not found.
-STORE_FORMAT = 3
+STORE_FORMAT = 4
 #: Failures that another day's machine may not have: a header or program that is not installed. Not remembered.
 _MAY_PASS = re.compile("No such file or directory|not found")
 

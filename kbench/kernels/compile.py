@@ -70,7 +70,7 @@ def compile_tree(
         text = makefile.read_text(encoding="utf-8", errors="replace") if makefile.is_file() else ""
         plan = linux.plan(target, target.build.linux, config, text)
         notes = ["backports: expected a repository to pick them from, this is a plain folder; left out"] if spec.backports else []
-    made = replace(spec, config=None, env={**linux.environment(source_tree, slot.build_dir), **spec.env})
+    made = replace(spec, config=None, env={**linux.environment(source_tree, slot.build_dir, plan.compiler), **spec.env})
     target = linux.with_linux_words(replace(target, build=made), plan)
     entry = _compile(source_tree, slot, target, config=None, store=store, jobs=jobs, plan=plan)
     return entry | {"compiler": plan.compiler.banner, "notes": [*plan.notes, *notes, *entry["notes"]]}

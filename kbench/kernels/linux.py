@@ -110,15 +110,23 @@ def make_words(linux: LinuxSpec, compiler: Compiler) -> tuple[str, ...]:
     )
 
 
-def environment(source_tree: Path, build_dir: Path) -> dict[str, str]:
+#: The first versions that take -fmacro-prefix-map.
+_MAPS_MACROS = {"gcc": 8, "clang": 10}
+
+
+def environment(source_tree: Path, build_dir: Path, compiler: Compiler) -> dict[str, str]:
     """Return what a build's environment needs so that neither folder shows in the kernel, and ccache hits from any.
 
-    Names of source files are relative to the tree in the debug information too. ccache reads paths below the common folder
+    Names of source files are relative to the tree in the debug information and in what the kernel prints, also where ccache
+    gives the compiler another spelling than the kernel's Makefile expects. ccache reads paths below the common folder
     as relative, so that another slot's objects fit; that it looks at content, not at times, is right for a checkout.
     """
     tree, objects = os.fspath(source_tree), os.fspath(build_dir)
     beside = os.path.relpath(tree, objects)
-    maps = " ".join(f"-fdebug-prefix-map={old}=." for old in (tree, beside, objects))
+    options = [f"-fdebug-prefix-map={old}=." for old in (tree, beside, objects)]
+    if compiler.major >= _MAPS_MACROS.get(compiler.family, 0):
+        options += [f"-fmacro-prefix-map={old}/=" for old in (tree, beside)]
+    maps = " ".join(options)
     flags = {name: f"{os.environ.get(name, '')} {maps}".strip() for name in ("KCFLAGS", "KAFLAGS")}
     return flags | {
         "CCACHE_DIR": os.environ.get("CCACHE_DIR") or os.fspath(cache_dir().absolute() / "ccache"),
