@@ -42,6 +42,11 @@ def ip(*words: str) -> str:
     return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
 
 
+def within(name: str) -> list[str]:
+    """What starts a program in a network namespace, also in a chroot, where `ip netns exec` cannot mount."""
+    return ["nsenter", f"--net=/run/netns/{name}"]
+
+
 def until(holds: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Wait; fail with a word about what never came."""
     ends = time.monotonic() + seconds
@@ -125,8 +130,8 @@ class Hosts:
                 ("link", "set", "eth0", "up"),
                 ("link", "set", "lo", "up"),
             ):
-                ip("-n", name, *words)
-            prefix = ["ip", "netns", "exec", name]
+                subprocess.run([*within(name), "ip", *words], check=True, capture_output=True)
+            prefix = within(name)
         options = ("--nthreads", str(threads), "--resources", resources, "--no-nanny", "--no-dashboard", "--name", name)
         process = self._process(
             folder, "worker", self.scheduler, *options, "--local-directory", str(folder / "tmp"), prefix=prefix
