@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kbench.errors import SearchError
-from kbench.evidence import GIT_RULE, SYZKALLER_RULE, Observation, VerdictRule, decide, representative_crash
+from kbench.evidence import GIT_RULE, SYZKALLER_RULE, Observation, Priors, VerdictRule, decide, representative_crash
 from kbench.records import Verdict
 
 TABLES = Path(__file__).parents[1].parent / "shared" / "corpus" / "bisect_tables_dev.json"
@@ -160,3 +160,12 @@ def test_clean_runs_that_never_got_there_make_no_commit_good() -> None:
         assert decide(Observation(1, passed=10, reached=reached), GIT_RULE) is verdict
         assert decide(Observation(1, passed=10, reached=reached), SYZKALLER_RULE) is Verdict.GOOD
     assert decide(Observation(1, passed=9, crashes={"BUG": 1}, reached=False), GIT_RULE, titles=["BUG"]) is Verdict.BAD
+
+
+def test_depths_are_shares_of_all() -> None:
+    """What is listed keeps its share, the rest lies further back: no release takes belief from those before it."""
+    priors = Priors.default()
+    p = priors.depths(500)
+    assert p.sum() == pytest.approx(1.0, abs=1e-6)
+    assert p[: len(priors.depth)].tolist() == pytest.approx(list(priors.depth))
+    assert Priors(depth=(0.9, 0.3)).depths(9).tolist() == pytest.approx([0.75, 0.25, *[0.0] * 7])

@@ -59,7 +59,7 @@ class Priors:
     p_skip: float = 0.11  # cannot be tested, before any was seen
     p_skip_near: float = 0.69  # cannot be tested, next to one that could not
     depth: tuple[float, ...] = field(default=(0.5, 0.12, 0.08, 0.06, 0.05, 0.04))  # P(culprit in the k-th release back)
-    depth_tail: float = 0.85  # each later release has this share of the one before
+    depth_tail: float = 0.85  # what is left is in later releases, each with this share of the one before
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -91,9 +91,10 @@ class Priors:
         return cls(**given)
 
     def depths(self, n: int) -> FloatArray:
-        """Return weights of the culprit being in the k-th release back, k from 0 to n - 1; shape (n,), not normalised."""
-        listed = np.array(self.depth)
-        return np.concatenate((listed, listed[-1] * self.depth_tail ** np.arange(1, n + 1)))[:n]
+        """Return P(the culprit is in the k-th release back), k from 0 to n - 1; shape (n,). The rest to 1 lies further back."""
+        listed = np.array(self.depth) / max(sum(self.depth), 1.0)
+        further = (1 - listed.sum()) * (1 - self.depth_tail) * self.depth_tail ** np.arange(n)
+        return np.concatenate((listed, further))[:n]
 
     def rates(self) -> tuple[FloatArray, FloatArray]:
         """Return the points of the rate and their log weights; both of shape (J,), the last point is 1."""

@@ -18,7 +18,6 @@ from kbench.evidence.priors import FloatArray
 from kbench.history import Mask
 from kbench.search.question import Question
 
-_DEEPEST = 200  # releases back at most; what the range does not have is older
 P_SAME_KERNEL_DIFFERS = 1e-4  # P(the bug starts between two revisions with one signature), for its share of the range
 
 
@@ -107,8 +106,8 @@ class Range:
         # The weights of all hypotheses, and of those that look like another one because the bug is silent below it.
         n_back = np.bincount(self.releases, minlength=1)
         if self.walks:
-            depth = self.priors.depths(len(n_back)) / self.priors.depths(_DEEPEST).sum()
-            p_release, everywhere = depth, max(1 - depth.sum(), 1e-3)
+            p_release = self.priors.depths(len(n_back))
+            everywhere = max(1 - p_release.sum(), 1e-3)
             p_silent = np.array(self.priors.p_silent_release)[np.minimum(self.releases, len(self.priors.p_silent_release) - 1)]
             p_silent = p_silent * np.minimum(n_back[self.releases] / self.priors.release, 1)  # what is nearer has changed less
         else:
