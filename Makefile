@@ -123,8 +123,10 @@ soak: install-test
 bench-linux: install-linux
 	@$(BIN)/python -m tests.bench_linux
 
+# The launcher's entries put copies of the notebooks there.
 lab: install
-	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
+	@mkdir -p out/lab
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) out/lab
 
 pictures: install-test
 	@$(BIN)/python -m tests.pictures

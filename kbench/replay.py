@@ -11,7 +11,7 @@ from kbench import syzbot
 from kbench.errors import InputError, LogError
 from kbench.host import storage
 from kbench.records import BisectionView
-from kbench.widgets.text import clean_line
+from kbench.text import clean_line
 
 #: No bisection log is longer; the longest known has a megabyte.
 MAX_LOG_BYTES = 64 << 20

@@ -26,6 +26,8 @@ from kbench.records import KernelImage, Outcome, Run, count_outcomes, count_titl
 from kbench.scratch import process_folder
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from kbench.flakiness import Rate
 
 #: A machine that broke is started again so many times before its run is an infra problem.
@@ -56,6 +58,12 @@ class RunSet:
 
         crashed = self.counts[Outcome.CRASHED]
         return rate(crashed, crashed + self.counts[Outcome.OK])
+
+    def plot(self, what: str = "rate", *, width_in: float = 7.0) -> Axes:
+        """Draw "rate" or "outcomes" for a paper; see `kbench.paper.runs.draw`."""
+        from kbench.paper.runs import draw
+
+        return draw(self.runs, what, width_in=width_in)
 
     def __str__(self) -> str:
         """`20 runs: 13 OK, 7 crashed: TITLE; rate 0.35 [0.18, 0.57] 95%`."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from kbench.search import Costs
 from kbench.study import WORLDS, Score, Trial, WorldSpec, calibrate, run_trials, score, world_spec
+from kbench.study.draw import draw_world
 
 STRATEGIES = ("git", "syzkaller", "bayes")
 WIDE = 10
@@ -72,6 +73,10 @@ def bench_syzbot(trials: int) -> None:
     for name, one in scores.items():
         stages = " / ".join(f"{one.failed.get(stage, 0):.0%}" for stage in "ABC")
         line(name, one, f"  failures {stages}")
+    can = {trial for trial in range(trials) if draw_world(world_spec("syzbot"), 0, trial).findable}
+    named = {name: sum(trial.answer == "right" and trial.number in can for trial in done) for name, done in found.items()}
+    of_them = ", ".join(f"{name} {n / max(len(can), 1):.0%}" for name, n in named.items())
+    print(f"the culprit shows itself in {len(can) / trials:.0%} of these worlds; of them named: {of_them}")
     ours, theirs = scores["bayes"], scores["syzkaller"]
     print(
         f"bayes to syzkaller: right {_ratio(ours.right, theirs.right)} (wanted: 1.15 at least), wrong "

@@ -53,6 +53,7 @@ def test_paused_marked_resumed_and_zoomed(browser: Any, tmp_path: Path) -> None:
         assert "marked bad" in page.locator(".kb-search").first.inner_text()
         canvas = page.locator(".kb-belief-canvas")
         assert lab.culprit[:12] in canvas.get_attribute("aria-label")
+        open_from_the_belief(page, canvas, lab.culprit)
         whole = canvas.screenshot()
         canvas.focus()
         page.keyboard.press("+")
@@ -81,6 +82,34 @@ def test_in_voila(browser: Any, tmp_path: Path) -> None:
         assert lab.culprit[:12] in page.locator(".kb-belief-canvas").get_attribute("aria-label")
         assert watched.requests == []
         shoot(page, "voila_ended")
+
+
+def open_from_the_belief(page: Any, canvas: Any, culprit: str) -> None:
+    """By keyboard and by a click, a tested revision opens its row in the search below, with a console to read."""
+    panel, picked = page.locator(".kb-search .kb-panel").first, page.locator(".kb-belief .kb-sub").last
+    canvas.focus()
+    page.keyboard.press("ArrowUp")  # the newest
+    while not picked.inner_text().startswith(culprit[:12]):
+        before = picked.inner_text()
+        page.keyboard.press("ArrowDown")
+        assert picked.inner_text() != before, "the culprit is among the tested revisions"
+    assert picked.inner_text() == f"{culprit[:12]}: bad" and not panel.is_visible()
+    page.keyboard.press("Enter")
+    assert culprit[:12] in panel.locator(".kb-panel-head").inner_text()
+    assert page.evaluate("document.activeElement.matches('.kb-search .kb-row')"), "the arrows now go through the rows"
+    page.keyboard.press("Escape")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    for x in range(0, int(box["width"]), 4):
+        page.mouse.move(box["x"] + x, box["y"] + 28)
+        if canvas.evaluate("canvas => canvas.style.cursor") == "pointer":
+            break
+    page.mouse.down()
+    page.mouse.up()
+    opened = panel.locator(".kb-panel-head").inner_text()
+    assert picked.inner_text().split(":")[0] in opened and culprit[:12] not in opened, "the oldest one that was tested"
+    assert panel.locator(".kb-console").inner_text().strip()
+    shoot(page, "lab_belief_opened")
 
 
 def write_notebook(path: Path) -> None:

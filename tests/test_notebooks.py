@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from kbench import bisect
+from kbench.errors import InputError
+from kbench.lab import create
 from kbench.notebook import execute
 from kbench.resources import notebooks_dir
+from kbench.widgets.what_if import recorded
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(300)]
 
@@ -38,14 +43,38 @@ def test_flakiness_measures_the_planted_rate(tmp_path: Path) -> None:
 
 
 def test_what_if_moves_belief_and_question(tmp_path: Path) -> None:
-    """Dropping, changing and adding an observation, and a prior, each give another line; clean runs overrule a suspicion."""
+    """Each change gives another line and a still picture; a rarer bug asks for more runs; clean runs overrule a suspicion."""
     output = tmp_path / "executed.ipynb"
     result = execute(notebooks_dir() / "what_if.ipynb", output, {}, timeout_s=120)
-    assert len(set(result["lines"].values())) == len(result["lines"]) == 5
-    assert "commit 36," in result["lines"]["suspect"] and result["p_suspect"] < 0.2
+    lines = result["lines"]
+    assert len(set(lines.values())) == len(lines) == 6
+    assert lines["as it was"].endswith("runs: 1") and not lines["rare"].endswith("runs: 1")
+    assert "commit 36," in lines["suspect"] and result["p_suspect"] < 0.2
     outputs = [out for cell in json.loads(output.read_text())["cells"] for out in cell.get("outputs", [])]
-    assert any("image/png" in out.get("data", {}) for out in outputs)
+    assert sum("image/png" in out.get("data", {}) for out in outputs) == 6
     assert output.stat().st_size < 2 << 20
+
+
+def test_what_if_of_a_recorded_bisection(tmp_path: Path) -> None:
+    """It starts where that ended, and turns its observations over; the journal is only read."""
+    lab = create(tmp_path / "lab", seed=6, kind="uaf", commits=60)
+    ran = bisect(lab.case)
+    assert ran.result is not None and ran.result.culprit == lab.culprit
+    folder, before = ran.journal_path.parent, ran.journal_path.read_bytes()
+    what_if = recorded(folder)
+    told = {step.commit for step in ran.view.steps if step.position is not None}
+    assert len(what_if.children[0].children) == len(told)
+    assert what_if.words.startswith(f"Most likely: {lab.culprit[:12]} ") and what_if.words.endswith("ended: culprit")
+    np.testing.assert_allclose(what_if.belief.max(), max(p for _, p in ran.view.candidates), atol=0.02)
+    for row, controls in enumerate(what_if.children[0].children):
+        if controls.children[-1].value.startswith(lab.culprit[:12]):
+            what_if.change(row, crashed=0, passed=20)
+    assert lab.culprit[:12] not in what_if.words
+    result = execute(notebooks_dir() / "what_if.ipynb", tmp_path / "executed.ipynb", {"recorded": folder}, timeout_s=120)
+    assert lab.culprit[:12] in result["lines"]["as it was"] != result["lines"]["suspect"]
+    assert ran.journal_path.read_bytes() == before
+    with pytest.raises(InputError, match="beside it"):
+        recorded(tmp_path)
 
 
 @pytest.mark.parametrize(

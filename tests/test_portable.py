@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from kbench import paper
 from kbench.bisection import Bisection
 from kbench.bisection.case import load_case
 from kbench.cli import cli
@@ -25,6 +26,9 @@ from kbench.exchange.tabulate import table, write_table
 from kbench.lab import create
 from kbench.primitives import BisectionReport
 from kbench.records import BisectionView
+from kbench.study import world_spec
+from kbench.study.collection import import_logs
+from kbench.study.example import write_logs
 from kbench.widgets import figures
 from tests import views
 from tests.laboratories import CRASH, OK, TableLaboratory
@@ -169,7 +173,36 @@ def test_figures_for_papers(view: BisectionView, tmp_path: Path) -> None:
         for name in ("a", "b"):
             drawn = figures.plot(view, "costs").get_figure(root=True)
             assert drawn is not None
-            figures.save(drawn, tmp_path / f"{name}{ending}")
+            paper.save(drawn, tmp_path / f"{name}{ending}")
         assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
     with pytest.raises(InputError, match="expected one of search, rates, costs"):
         figures.plot(view, "pie")
+
+
+def test_studies_leave_tidy_tables(tmp_path: Path) -> None:
+    """From the command line: a row a strategy, a search, a log, a tested revision, a number; CSV and Parquet say the same."""
+    few = ["--strategies", "git,syzkaller", "--trials", "3", "--commits", "40", "--jobs", "1"]
+    found = {}
+    for of, ending in (("scores", ".csv"), ("trials", ".csv"), ("trials", ".parquet")):
+        file = tmp_path / f"{of}{ending}"
+        done = CliRunner().invoke(cli, ["study", *few, "--of", of, "--file", str(file)])
+        assert done.exit_code == 0, done.output
+        found[file.name] = pd.read_csv(file, keep_default_na=False) if ending == ".csv" else pd.read_parquet(file)
+    scores, trials = found["scores.csv"], found["trials.csv"]
+    assert list(scores["strategy"]) == ["git", "syzkaller"] and len(trials) == 6
+    assert list(scores["right"]) == list((trials["answer"] == "right").groupby(trials["strategy"]).mean())
+    assert scores["calibration_said"].between(0, 1).all()
+    pd.testing.assert_frame_equal(trials, found["trials.parquet"], check_dtype=False)
+    wrong = CliRunner().invoke(cli, ["study", *few, "--file", "scores.xls"])
+    assert isinstance(wrong.exception, InputError) and wrong.output == ""
+
+    write_logs(tmp_path / "logs", 4, spec=replace(world_spec("syzbot"), commits=60))
+    import_logs([tmp_path / "logs"], tmp_path / "kept")
+    for of in ("analysis", "logs", "tests"):
+        done = CliRunner().invoke(cli, ["study", "table", str(tmp_path / "kept"), "--of", of, "-o", str(tmp_path / f"{of}.csv")])
+        assert done.exit_code == 0, done.output
+        found[of] = pd.read_csv(tmp_path / f"{of}.csv")
+    assert len(found["logs"]) == 4 and set(found["tests"]["log"]) == set(found["logs"]["name"])
+    told = found["analysis"].set_index(["table", "row", "column"])["value"]
+    assert told["How they ended"].sum() == 4
+    assert told["Revisions that could not be tested", "tests in searches", "value"] == (found["tests"]["stage"] == "bisect").sum()

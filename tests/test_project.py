@@ -19,6 +19,7 @@ SOURCES = sorted((ROOT / "kbench").rglob("*.py"))
 FLOORS = {
     "errors": 0,
     "records": 0,
+    "text": 1,
     "resources": 1,
     "history": 1,
     "search": 1,
@@ -34,6 +35,7 @@ FLOORS = {
     "scratch": 2,
     "patterns": 1,
     "relevance": 1,
+    "paper": 2,
     "targets": 2,
     "repository": 2,
     "kernels": 2,
@@ -44,6 +46,7 @@ FLOORS = {
     "judge": 3,
     "runs": 3,
     "liveness": 3,
+    "foreign": 2,
     "journal": 3,
     "execution": 3,
     "bisection": 4,
@@ -63,6 +66,7 @@ FLOORS = {
     "cli": 6,
 }
 PURE = {
+    "text",
     "relevance",
     "history",
     "search",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,6 +131,20 @@ def test_a_syzbot_world_has_releases_and_no_good_end() -> None:
     assert 0.05 < np.mean([world.older for world in drawn]) < 0.35
     silent = [(world.buggy & (world.rate == 0)).any() for world in drawn]
     assert 0.1 < np.mean(silent) < 0.6, "in some the reproducer does not get to the bug on old revisions"
+
+
+def test_a_findable_culprit_is_what_all_runs_of_all_commits_tell() -> None:
+    counts = Counter[tuple[bool, bool]]()
+    for world in worlds(replace(SYZBOT, commits=8), 30):
+        tested, history = world.skip == 0, world.history
+        shows = tested & (world.rate > 0)
+        # Commits that leave the bug on just the revisions that show it, by what can be tested from the oldest release on.
+        inside = np.flatnonzero(history.candidates(world.bad, [world.tags[-1]])).tolist()
+        fits = [commit for commit in inside if np.array_equal(history.descendants(commit) & tested, shows)]
+        counts[world.findable, bool(shows[world.bad]) and fits == [world.culprit]] += 1
+    assert counts[True, False] == 0
+    assert counts[False, True] <= 2, "an untestable culprit is told only where branches leave it"
+    assert min(counts[True, True], counts[False, False]) > 5
 
 
 @pytest.mark.parametrize("change", [{"rate": 0.0}, {"rate": 2.0}, {"commits": 1}, {"skips": 1.0}, {"prior": 1.0}])

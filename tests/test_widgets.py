@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from kbench import notebook, syzbot
 from kbench.errors import CaseError, InputError, KbenchError
 from kbench.records import BisectionView, Outcome, Run, Step, Verdict
+from kbench.text import CONSOLE_CHARS, clean, clean_line, crash_at, excerpt
 from kbench.widgets import assets, consoles, figures, page, payload, rows, tables
 from kbench.widgets.export import DrawWidgets
 from kbench.widgets.live import LiveView
-from kbench.widgets.text import CONSOLE_CHARS, clean, clean_line, crash_at, excerpt
 from tests import views
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"

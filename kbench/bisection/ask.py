@@ -141,6 +141,13 @@ class KernelSearch:
         return self._firsts(self._search.remaining)
 
     @property
+    def prior(self) -> FloatArray:
+        """Weight of each commit before anything ran, 0 where an older one makes the same kernel; shape of the whole history."""
+        weights = np.zeros(len(self._plan.history))
+        weights[self._fold.first] = self._prior()
+        return weights
+
+    @property
     def result(self) -> SearchResult:
         """What is known now."""
         found, first = self._search.result, self._fold.first

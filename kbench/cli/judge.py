@@ -10,7 +10,7 @@ import click
 
 from kbench.cli.output import FILE, json_option, print_json, say
 from kbench.errors import InputError, KbenchError
-from kbench.widgets.text import clean_line
+from kbench.text import clean_line
 
 if TYPE_CHECKING:
     from kbench.opinion import Judgement

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from kbench.errors import KbenchError
-from kbench.widgets.text import clean
+from kbench.text import clean
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path)

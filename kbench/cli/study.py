@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from kbench.study import Score
 
 
+_FILE = click.option("-o", "--file", type=FILE, help="Write a tidy table there, .csv or .parquet, as well.")
+
+
 @click.group(invoke_without_command=True)
 @click.pass_context
 @click.option(
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 @click.option("--width", default=1, show_default=True, help="Runs that go on at once.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--jobs", type=int, help="Processes; all cores by default.")
+@_FILE
+@click.option("--of", type=click.Choice(["scores", "trials"]), default="scores", show_default=True, help="What FILE gets.")
 @json_option
 def study(
     context: click.Context,
@@ -45,6 +50,8 @@ def study(
     width: int,
     seed: int,
     jobs: int | None,
+    file: Path | None,
+    of: str,
     *,
     as_json: bool,
 ) -> int:
@@ -54,13 +61,20 @@ def study(
     """
     if context.invoked_subcommand:
         return 0
+    from kbench.exchange.tabulate import check_name, write_table
     from kbench.search import Costs
-    from kbench.study import compare, world_spec
+    from kbench.study import run_trials, score_all, world_spec
+    from kbench.study.tidy import scores_table, trials_table
 
+    if file:
+        check_name(file)
     changes: dict[str, Any] = {"commits": commits, "rate": rate, "skips": skips}
     spec = replace(world_spec(world), **{name: value for name, value in changes.items() if value is not None})
     names = [name.strip() for name in strategies.split(",")]
-    scores = compare(names, spec, trials=trials, seed=seed, confidence=confidence, costs=Costs(width=width), jobs=jobs)
+    found = run_trials(names, spec, trials=trials, seed=seed, confidence=confidence, costs=Costs(width=width), jobs=jobs)
+    scores = score_all(found, width=width)
+    if file:
+        write_table(scores_table(scores) if of == "scores" else trials_table(found), file)
     if as_json:
         print_json([asdict(score) for score in scores])
     else:
@@ -92,14 +106,24 @@ def import_(paths: tuple[Path, ...], output: Path, *, as_json: bool) -> int:
 @study.command("table")
 @click.argument("folder", default=Path("study"), type=FOLDER)
 @click.option("--truth", type=FILE, help="CSV with the true culprits: cause_bisect_log, result_catergory, wrong_stage, reason.")
+@_FILE
+@click.option(
+    "--of", type=click.Choice(["analysis", "logs", "tests"]), default="analysis", show_default=True, help="What FILE gets."
+)
 @json_option
-def table(folder: Path, truth: Path | None, *, as_json: bool) -> int:
+def table(folder: Path, truth: Path | None, file: Path | None, of: str, *, as_json: bool) -> int:
     """Print the published analysis of a collection: outcomes, failures, accuracy, skips, costs."""
+    from kbench.exchange.tabulate import write_table
     from kbench.study.collection import read_rows
     from kbench.study.replayed import read_truth
     from kbench.study.table import tables
+    from kbench.study.tidy import analysis_table, logs_table, tests_table
 
-    found = tables(*read_rows(folder), read_truth(truth) if truth else None)
+    logs, tests = read_rows(folder)
+    found = tables(logs, tests, read_truth(truth) if truth else None)
+    if file:
+        chosen = {"analysis": analysis_table(found), "logs": logs_table(logs), "tests": tests_table(logs, tests)}
+        write_table(chosen[of], file)
     if as_json:
         print_json([asdict(one) for one in found])
         return 0

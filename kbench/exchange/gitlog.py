@@ -12,7 +12,7 @@ from kbench.bisection.result import marked
 from kbench.errors import LogError
 from kbench.records import BisectionView, Step, Verdict
 from kbench.search import Observation
-from kbench.widgets.text import clean_line
+from kbench.text import clean_line
 
 #: No log of `git bisect` is longer: a line a tested revision.
 MAX_LOG_CHARS = 16 << 20

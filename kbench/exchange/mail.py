@@ -10,8 +10,8 @@ from email.policy import SMTP
 from email.utils import parseaddr
 
 from kbench.records import BisectionView, Outcome, Step
+from kbench.text import clean, clean_line
 from kbench.widgets import rows
-from kbench.widgets.text import clean, clean_line
 
 WIDTH = 72
 #: Lines of the crash report that go into a mail.

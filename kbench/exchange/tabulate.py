@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from kbench.errors import InputError, MachineLacksError
 from kbench.host import storage
 from kbench.records import BisectionView
+from kbench.text import clean_line
 from kbench.widgets.rows import search_rows
-from kbench.widgets.text import clean_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,16 +55,20 @@ def write_table(found: pd.DataFrame, path: Path) -> None:
     MachineLacksError
         Parquet without pyarrow.
     """
-    if path.suffix == ".csv":
-        with storage("table", path.parent):
+    check_name(path)
+    with storage("table", path.parent):
+        if path.suffix == ".csv":
             found.map(_no_formula).to_csv(path, index=False, lineterminator="\n")
-    elif path.suffix == ".parquet":
-        if find_spec("pyarrow") is None:
-            raise MachineLacksError("table: expected pyarrow for Parquet, found none; install kbench[parquet], or write .csv")
-        with storage("table", path.parent):
+        else:
             found.to_parquet(path, engine="pyarrow", index=False)
-    else:
+
+
+def check_name(path: Path) -> None:
+    """Raise what `write_table` would for this name, before hours of work are lost to it."""
+    if path.suffix not in (".csv", ".parquet"):
         raise InputError(f"table: expected a file named .csv or .parquet, seen {path.name!r}; name it so")
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise MachineLacksError("table: expected pyarrow for Parquet, found none; install kbench[parquet], or write .csv")
 
 
 def _no_formula(value: Any) -> Any:

@@ -16,7 +16,7 @@ from kbench.opinion import Judgement, judge
 from kbench.search import Costs
 from kbench.study.draw import draw_world
 from kbench.study.policies import POLICIES
-from kbench.study.scores import Band, Calibration, Score, calibrate, score
+from kbench.study.scores import Band, Calibration, Score, Scores, calibrate, score, score_all
 from kbench.study.specs import WORLDS, WorldSpec, world_spec
 from kbench.study.trials import Trial, run_trial
 from kbench.study.worlds import World
@@ -28,6 +28,7 @@ __all__ = [
     "Calibration",
     "Judgement",
     "Score",
+    "Scores",
     "Trial",
     "World",
     "WorldSpec",
@@ -38,6 +39,7 @@ __all__ = [
     "run_trial",
     "run_trials",
     "score",
+    "score_all",
     "world_spec",
 ]
 
@@ -51,11 +53,11 @@ def compare(
     confidence: float = 0.95,
     costs: Costs | None = None,
     jobs: int | None = None,
-) -> list[Score]:
+) -> Scores:
     """Let strategies search the same worlds and return a score for each; parameters as for `run_trials`."""
     costs = costs or Costs()
     found = run_trials(strategies, spec, trials=trials, seed=seed, confidence=confidence, costs=costs, jobs=jobs)
-    return [score([trial for trial in found if trial.strategy == name], width=costs.width) for name in strategies]
+    return score_all(found, width=costs.width)
 
 
 def run_trials(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,12 +16,16 @@ from kbench.evidence.priors import LOWEST_RATE, FloatArray
 from kbench.flakiness import Rate, rate
 from kbench.history import History
 from kbench.host import usable_cores
+from kbench.paper.style import for_paper
 from kbench.search import STRATEGIES, Costs, Search
 from kbench.study.advice import advise
 from kbench.study.graphs import Graph, draw_graph
 from kbench.study.stretches import no_skips
 from kbench.study.trials import Trial, run_trial
 from kbench.study.worlds import TITLE, World
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MAX_COMMITS = 12_000  # of a simulated range: each doubling of a longer one takes one build more
 MIN_TRIALS = 12
@@ -73,6 +77,12 @@ class Preflight:
             times = _duration(one.hours), _duration(one.hours_wide)
             lines.append(_COLUMNS.format(one.strategy, right, f"{one.wrong:.0%}", f"{one.builds:.1f}", f"{one.runs:.0f}", *times))
         return "\n".join([*lines, "", _BESIDES, *(f"- {text}" for text in self.advice)])
+
+    def plot(self, *, width_in: float = 7.0) -> Axes:
+        """Draw for a paper how likely each strategy is right against what it takes, `width_in` from 3.3 to 20 inches."""
+        from kbench.study.figures import preflight_figure
+
+        return for_paper(preflight_figure(self), width_in)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""

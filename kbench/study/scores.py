@@ -1,14 +1,19 @@
-"""What trials come to: accuracy, costs, calibration. Pure; read `Score` and `score` first."""
+"""What trials come to: accuracy, costs, calibration. Read `Score`, `score` and `Scores` first."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kbench.paper.style import chosen, for_paper
 from kbench.study.trials import Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BANDS = (0.0, 0.5, 0.66, 0.8, 0.9, 0.95, 0.975, 0.99, 1.0)  # edges of the confidence bands; the last includes 1
 _LEAST = 1e-6  # a confidence is kept so far from 0 and 1 in the log loss
@@ -63,6 +68,31 @@ class Score:
     calibration: Calibration
 
 
+class Scores(tuple[Score, ...]):
+    """The scores of strategies on the same worlds, in the order they were named."""
+
+    __slots__ = ()
+
+    def plot(self, what: str = "cost", *, width_in: float = 7.0) -> Axes:
+        """Draw for a paper: accuracy against "cost", "calibration", or the "answers" by kind.
+
+        Raises
+        ------
+        InputError
+            Another name, more strategies than there are marks, or a width that is not from 3.3 to 20 inches.
+        """
+        from kbench.study.figures import answers_figure, frontier_figure, reliability_figure
+        from kbench.study.frontier import Point
+
+        if chosen(what, {name: name for name in ("cost", "calibration", "answers")}) == "cost":
+            figure = frontier_figure({"": [Point(one.strategy, None, one, None) for one in self]}, {})
+        elif what == "calibration":
+            figure = reliability_figure({one.strategy: one.calibration.bands for one in self})
+        else:
+            figure = answers_figure({"": self})
+        return for_paper(figure, width_in)
+
+
 def score(trials: Sequence[Trial], *, width: int) -> Score:
     """Sum up the trials, one or more, of one strategy."""
     n = len(trials)
@@ -87,6 +117,12 @@ def score(trials: Sequence[Trial], *, width: int) -> Score:
         width=width,
         calibration=calibrate(trials),
     )
+
+
+def score_all(trials: Sequence[Trial], *, width: int) -> Scores:
+    """Sum up the trials of several strategies, each by itself, in the order they come in."""
+    names = dict.fromkeys(trial.strategy for trial in trials)
+    return Scores(score([trial for trial in trials if trial.strategy == name], width=width) for name in names)
 
 
 def calibrate(trials: Sequence[Trial]) -> Calibration:

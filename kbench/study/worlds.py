@@ -65,6 +65,16 @@ class World:
     priors: Priors = field(default_factory=Priors.default)  # for searches that have any
     prior: NDArray[np.float64] | None = None  # weight of each commit as culprit, handed to the search
 
+    @property
+    def findable(self) -> bool:
+        """Whether runs, however many, can tell the culprit from every other commit.
+
+        They cannot where the bug is older than what may be tested or silent on the culprit, or where that or a parent cannot be
+        tested: the commit from which on the bug shows is then another one.
+        """
+        near = [self.culprit, *self.history.parents[self.culprit], self.bad]
+        return not self.older and self.rate[self.culprit] > 0 and not self.skip[near].any()
+
 
 @dataclass
 class Laboratory:

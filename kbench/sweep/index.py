@@ -15,8 +15,8 @@ from typing import Any
 from kbench.host import storage
 from kbench.sweep.plan import Plan, Row
 from kbench.sweep.records import Record, flat
+from kbench.text import clean_line
 from kbench.widgets import assets
-from kbench.widgets.text import clean_line
 
 PAGE = "index.html"
 _THUMBNAIL = 240, 120  # pixels at most

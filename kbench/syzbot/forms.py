@@ -18,7 +18,7 @@ FIELDS = {
     "text": None,
     "hash": re.compile(r"[0-9a-f]{40}"),
     "hex": re.compile(r"[0-9a-f]*"),
-    "word": re.compile(r"\S+"),
+    "word": re.compile(r"[^ \t\r\n]+"),  # a tag's name may hold what Unicode calls a space
     "int": re.compile(r"[0-9]{1,18}"),
     "number": re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?"),
     "duration": re.compile(r"(?:[0-9]{1,18}(?:\.[0-9]{1,18})?(?:h|ms|m|s|µs|us|ns)){1,9}"),

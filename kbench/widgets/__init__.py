@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kbench.text import clean as clean
+
 if TYPE_CHECKING:
     from kbench.widgets.belief import BeliefWidget as BeliefWidget
     from kbench.widgets.belief import belief_figure as belief_figure
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from kbench.widgets.page import html_report as html_report
     from kbench.widgets.tables import flakiness_table as flakiness_table
     from kbench.widgets.tables import revisions_table as revisions_table
-    from kbench.widgets.text import clean as clean
     from kbench.widgets.widget import RatesWidget as RatesWidget
     from kbench.widgets.widget import SearchWidget as SearchWidget
 
@@ -38,7 +39,6 @@ _HOMES = {
     "costs_figure": "figures",
     "flakiness_table": "tables",
     "revisions_table": "tables",
-    "clean": "text",
 }
 __all__ = list(_HOMES)  # the table above is the list
 

@@ -11,8 +11,9 @@ import anywidget
 import numpy as np
 import traitlets
 
+from kbench.paper.style import BAND, DIM, INK, LINE, MARKS, blank, plain, safe
+from kbench.text import clean_line
 from kbench.widgets import assets
-from kbench.widgets.text import clean_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,13 +67,19 @@ class BeliefWidget(anywidget.AnyWidget):
             return None
         data, metadata = bundle
         file = io.BytesIO()
-        belief_figure(np.frombuffer(self.belief, dtype=np.float32), self.tested, self.tags).savefig(file, format="png", dpi=96)
+        belief = np.frombuffer(self.belief, dtype=np.float32)
+        belief_figure(belief, self.tested, self.tags, asked=self.next).savefig(file, format="png", dpi=96)
         data["text/plain"], data["image/png"] = self.words, base64.b64encode(file.getvalue()).decode("ascii")
         return data, metadata
 
 
 def belief_figure(
-    belief: NDArray[np.floating[Any]], tested: Sequence[Sequence[Any]] = (), tags: Sequence[Sequence[Any]] = ()
+    belief: NDArray[np.floating[Any]],
+    tested: Sequence[Sequence[Any]] = (),
+    tags: Sequence[Sequence[Any]] = (),
+    *,
+    before: NDArray[np.floating[Any]] | None = None,
+    asked: int = -1,
 ) -> Figure:
     """Return the same as a figure for papers.
 
@@ -82,21 +89,29 @@ def belief_figure(
         P(this commit is the culprit), oldest first.
     tested : sequence of (position, verdict)
     tags : sequence of (name, position)
+    before : array of shape (n,), optional
+        An earlier belief, as a line.
+    asked : int
+        Position of what is asked next; -1: nothing is.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.0, 1.9), layout="constrained")
-    axes = figure.add_subplot()
-    axes.fill_between(np.arange(len(belief)), np.sqrt(belief), step="mid", color="#7a5fc7", alpha=0.7, linewidth=0.8)
-    for verdict, marker, colour in (("bad", "D", "#d55e00"), ("good", "o", "#0072b2"), ("skip", "s", "#767c84")):
-        places = [position for position, told in tested if told == verdict]
-        axes.plot(places, [1.06] * len(places), marker, color=colour, markersize=4, label=verdict, clip_on=False, linewidth=0)
+    figure = blank(7.0, 2.4)
+    axes = plain(figure.add_subplot(), x="commit, oldest to newest", y="√ P(culprit)")
+    places = np.arange(len(belief))
+    axes.fill_between(places, np.sqrt(belief), step="mid", color=BAND, alpha=0.7, linewidth=0.8)
+    if before is not None and not np.array_equal(before, belief):
+        axes.step(places, np.sqrt(before), where="mid", color=INK, linewidth=0.9, linestyle=(0, (3, 2)), label="at first")
+    for verdict in ("bad", "good", "skip"):
+        at = [position for position, told in tested if told == verdict]
+        if at:
+            axes.scatter(at, [1.08] * len(at), label=verdict, clip_on=False, **{**MARKS[verdict], "s": 20})
+    if asked >= 0:
+        axes.scatter([asked], [0.04], marker="^", s=34, color=INK, clip_on=False, label="next")
     for name, position in tags:
-        axes.axvline(position, color="#d5d9de", linewidth=0.8, zorder=0)
-        axes.annotate(str(name).replace("$", r"\$"), (position, 0), rotation=90, fontsize=6, color="#5b636d", va="bottom")
-    axes.set(xlabel="commit, oldest to newest", ylabel="√ P(culprit)", ylim=(0, 1.02), xlim=(-0.5, max(len(belief) - 0.5, 0.5)))
-    if tested:
-        axes.legend(loc="upper left", fontsize=7, frameon=False)
+        axes.axvline(position, color=LINE, linewidth=0.8, zorder=0)
+        axes.annotate(safe(str(name), 24), (position, 0), rotation=90, fontsize=6, color=DIM, va="bottom")
+    axes.set(ylim=(-0.02, 1.02), xlim=(-0.5, max(len(belief) - 0.5, 0.5)))
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside right center", fontsize=8, frameon=False)
     return figure
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kbench.records import Outcome, Run, Step
-from kbench.widgets.text import clean, excerpt
+from kbench.text import clean, excerpt
 
 _HEAD_BYTES = 256 * 1024  # read from a console's start; a console can have gigabytes
 _TAIL_BYTES = 256 * 1024

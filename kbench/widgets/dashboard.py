@@ -13,9 +13,9 @@ import ipywidgets
 from kbench.bisection import Bisection
 from kbench.errors import KbenchError
 from kbench.records import BisectionView
+from kbench.text import clean_line
 from kbench.widgets.belief import BeliefWidget
 from kbench.widgets.live import Pictures
-from kbench.widgets.text import clean_line
 
 
 class Running(Protocol):

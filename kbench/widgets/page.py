@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 
 from kbench.flakiness import rate
 from kbench.records import BisectionView, Outcome, Step
+from kbench.text import clean, clean_line, excerpt
 from kbench.widgets import assets, payload, rows
-from kbench.widgets.text import clean, clean_line, excerpt
 
 _REPORT_CHARS = 64 * 1024  # of a crash report or a commit's text
 _LOG_CHARS = 1024 * 1024

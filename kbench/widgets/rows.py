@@ -10,7 +10,7 @@ from typing import Any
 
 from kbench.flakiness import rate
 from kbench.records import BisectionView, Outcome, Run, Step, Verdict
-from kbench.widgets.text import clean_line
+from kbench.text import clean_line
 
 Row = dict[str, Any]
 

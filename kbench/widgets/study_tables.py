@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kbench.opinion import Posterior, Reason, Rejudged, doubt
 from kbench.records import Outcome
-from kbench.widgets.text import clean_line
+from kbench.text import clean_line
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kbench.records import BisectionView, Outcome
+from kbench.text import clean_line
 from kbench.widgets.rows import rate_rows
-from kbench.widgets.text import clean_line
 
 if TYPE_CHECKING:
     import pandas as pd

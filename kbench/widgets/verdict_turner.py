@@ -11,8 +11,8 @@ import ipywidgets
 from kbench.errors import InputError
 from kbench.opinion import Posterior, doubt, most_doubtful, posterior, rejudge
 from kbench.syzbot import BisectionLog
+from kbench.text import clean_line
 from kbench.widgets import study_figures
-from kbench.widgets.text import clean_line
 
 
 class VerdictTurner(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types

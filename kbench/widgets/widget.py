@@ -13,8 +13,8 @@ import anywidget
 import traitlets
 
 from kbench.records import BisectionView
+from kbench.text import clean_line
 from kbench.widgets import assets, payload, rows
-from kbench.widgets.text import clean_line
 
 
 class BisectionWidget(anywidget.AnyWidget):

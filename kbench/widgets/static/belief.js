@@ -35,12 +35,14 @@ function render({ model, el }) {
   const said = element("div", "kb-sub");
   said.setAttribute("aria-live", "polite");
   const tools = element("span", "kb-switch");
-  const help = element("div", "kb-legend", "click, then wheel or + and − zoom, drag or ← and → move, 0 shows all");
+  const help = element("div", "kb-legend", "click, then wheel or + and − zoom, drag or ← and → move, 0 shows all; a click on a tested revision, or ↑, ↓ and Enter, opens it below");
+  const picked = element("div", "kb-sub");
+  picked.setAttribute("aria-live", "polite");
   const title = element("div", "kb-line", null, element("div", "kb-title", "Where the culprit may be"), tools);
-  root.append(element("div", "kb-head", null, title, said), canvas, help);
+  root.append(element("div", "kb-head", null, title, said), canvas, picked, help);
   el.append(root);
 
-  const state = { low: 0, high: 1, sums: new Float64Array(1), peak: 0, pending: false, over: null, drag: null };
+  const state = { low: 0, high: 1, sums: new Float64Array(1), pending: false, over: null, drag: null, picked: null };
   const size = () => Math.max(1, model.get("size"));
   const width = () => Math.max(root.clientWidth, 320);
   const at = (x) => state.low + (x / width()) * (state.high - state.low);
@@ -127,6 +129,11 @@ function render({ model, el }) {
       else if (verdict === "bad") [[0, -6], [6, 0], [0, 6], [-6, 0]].forEach(([dx, dy]) => pen.lineTo(middle + dx, y + dy));
       else pen.rect(middle - 4, y - 4, 8, 8);
       pen.fill();
+      if (position !== state.picked) continue;
+      pen.strokeStyle = colour("--kb-text");
+      pen.beginPath();
+      pen.arc(middle, y, 10, 0, 7);
+      pen.stroke();
     }
   }
 
@@ -158,7 +165,45 @@ function render({ model, el }) {
     later();
   }
 
+  // The tested revision under a point of the canvas, undefined where there is none.
+  function testedAt(event) {
+    const box = canvas.getBoundingClientRect();
+    const [left, top] = [event.clientX - box.left, event.clientY - box.top];
+    if (Math.abs(top - (STRIP.top - 16)) > 12) return undefined;
+    const [nearest] = model.get("tested").toSorted((one, other) => Math.abs(x(one[0]) - left) - Math.abs(x(other[0]) - left));
+    return nearest && Math.abs(x(nearest[0]) - left) <= 9 ? nearest[0] : undefined;
+  }
+
+  function pick(position) {
+    state.picked = position;
+    const [, verdict] = model.get("tested").find(([tested]) => tested === position);
+    picked.textContent = `${name(model.get("commits"), position)}: ${verdict}`;
+    const span = state.high - state.low;
+    if (x(position) < 0 || x(position) > width()) move(position - span / 2);
+    later();
+  }
+
+  // The one picked before or after, by place in the history; the newest to begin with.
+  function step(by) {
+    const places = [...new Set(model.get("tested").map(([position]) => position))].sort((one, other) => one - other);
+    if (!places.length) return;
+    const at = places.indexOf(state.picked);
+    pick(places[at < 0 ? places.length - 1 : clamp(at + by, 0, places.length - 1)]);
+  }
+
+  // Has the search picture that follows in the page open its row of a tested revision.
+  function open(position) {
+    if (position === null) return;
+    pick(position);
+    const after = (node) => root.compareDocumentPosition(node) & Node.DOCUMENT_POSITION_FOLLOWING;
+    const search = [...document.querySelectorAll(".kb-search")].find(after);
+    search?.dispatchEvent(new CustomEvent("kb-open", { detail: name(model.get("commits"), position) }));
+  }
+
   const keys = {
+    ArrowUp: () => step(1),
+    ArrowDown: () => step(-1),
+    Enter: () => open(state.picked),
     "+": () => zoom(0.5, (state.low + state.high) / 2),
     "=": () => zoom(0.5, (state.low + state.high) / 2),
     "-": () => zoom(2, (state.low + state.high) / 2),
@@ -183,17 +228,23 @@ function render({ model, el }) {
     { passive: false },
   );
   canvas.addEventListener("pointerdown", (event) => {
-    state.drag = { x: where(event), low: state.low };
+    state.drag = { x: where(event), low: state.low, moved: false };
     canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointerup", (event) => {
+    const position = testedAt(event);
+    if (state.drag && !state.drag.moved && position !== undefined) open(position);
   });
   canvas.addEventListener("lostpointercapture", () => (state.drag = null));
   canvas.addEventListener("pointermove", (event) => {
     if (state.drag) {
+      state.drag.moved ||= Math.abs(where(event) - state.drag.x) > 3;
       move(state.drag.low - ((where(event) - state.drag.x) / width()) * (state.high - state.low));
       return;
     }
     const position = clamp(Math.floor(at(where(event))), 0, size() - 1);
     state.over = position;
+    canvas.style.cursor = testedAt(event) === undefined ? "" : "pointer";
     const shown = (between(position, position + 1) * 100).toPrecision(2);
     canvas.title = `${name(model.get("commits"), position)}: ${shown}%`;
     later();

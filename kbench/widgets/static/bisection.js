@@ -411,6 +411,15 @@ function render({ model, el }) {
     action(at);
   });
 
+  // The picture of the belief above asks for the row of a revision, by the beginning of its hash.
+  root.addEventListener("kb-open", ({ detail }) => {
+    const index = rows().findLastIndex((row) => row.commit.startsWith(detail));
+    if (index < 0 || kind !== "search") return;
+    focus(index);
+    select(index);
+    panel.scrollIntoView({ block: "nearest" });
+  });
+
   const rowAt = (event) => {
     const index = Math.floor((event.clientY - canvas.getBoundingClientRect().top - TOP) / ROW);
     return index >= 0 && index < rows().length ? index : null;
