@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nbformat
+
 CHROMIUM = "/usr/bin/chromium"
 VOILA_TEMPLATE = Path(__file__).parents[1] / "kbench" / "widgets" / "voila"
 SHOTS = os.environ.get("KBENCH_SHOTS")  # a folder: keep pictures of what was seen
@@ -70,6 +72,25 @@ def open_page(browser: Any, url: str, *, width: int = 1100, height: int = 900, s
         yield watched
     finally:
         context.close()
+
+
+def home(folder: Path) -> dict[str, str]:
+    """Return the environment that gives Jupyter folders of its own."""
+    return {name: str(folder / "home" / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
+
+
+def launcher(page: Any) -> Any:
+    """Return our section of JupyterLab's launcher."""
+    return page.locator(".jp-Launcher-section", has=page.locator(".jp-Launcher-sectionTitle", has_text="kbench"))
+
+
+def write_watching(path: Path) -> None:
+    """Write a notebook that starts to bisect the lab beside it and shows the dashboard."""
+    code = 'import kbench\nbisection = kbench.start("lab/case.toml")\nbisection'
+    cells = [nbformat.v4.new_code_cell(code)]  # type: ignore[no-untyped-call]
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    made = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})  # type: ignore[no-untyped-call]
+    nbformat.write(made, path)  # type: ignore[no-untyped-call]
 
 
 def shoot(page: Any, name: str) -> None:

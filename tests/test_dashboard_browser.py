@@ -7,11 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
 from kbench.lab import create
-from tests.jupyter_browser import chromium, jupyter_lab, open_page, run_all, shoot, voila
+from tests.jupyter_browser import chromium, home, jupyter_lab, open_page, run_all, shoot, voila, write_watching
 
 pytestmark = [pytest.mark.browser, pytest.mark.qemu]
 
@@ -26,7 +25,7 @@ def browser() -> Iterator[Any]:
 def test_paused_marked_resumed_and_zoomed(browser: Any, tmp_path: Path) -> None:
     """What is clicked while a bisection runs takes effect at once; hostile words stay text."""
     lab = create(tmp_path / "lab", seed=6, kind="rare", commits=200)  # takes a while
-    write_notebook(tmp_path / "watch.ipynb")
+    write_watching(tmp_path / "watch.ipynb")
     with (
         jupyter_lab(tmp_path, home(tmp_path)) as url,
         open_page(browser, url.format("watch.ipynb"), width=1300, height=1500) as watched,
@@ -70,7 +69,7 @@ def test_paused_marked_resumed_and_zoomed(browser: Any, tmp_path: Path) -> None:
 def test_in_voila(browser: Any, tmp_path: Path) -> None:
     """The same as a page of its own, which asks no other machine for anything."""
     lab = create(tmp_path / "lab", seed=6, kind="uaf", commits=60)
-    write_notebook(tmp_path / "watch.ipynb")
+    write_watching(tmp_path / "watch.ipynb")
     with voila(tmp_path / "watch.ipynb", home(tmp_path)) as url, open_page(browser, url, width=1300, height=1500) as watched:
         page = watched.page
         press(page, "Pause")
@@ -110,19 +109,6 @@ def open_from_the_belief(page: Any, canvas: Any, culprit: str) -> None:
     assert picked.inner_text().split(":")[0] in opened and culprit[:12] not in opened, "the oldest one that was tested"
     assert panel.locator(".kb-console").inner_text().strip()
     shoot(page, "lab_belief_opened")
-
-
-def write_notebook(path: Path) -> None:
-    code = 'import kbench\nbisection = kbench.start("lab/case.toml")\nbisection'
-    cells = [nbformat.v4.new_code_cell(code)]  # type: ignore[no-untyped-call]
-    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
-    made = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})  # type: ignore[no-untyped-call]
-    nbformat.write(made, path)  # type: ignore[no-untyped-call]
-
-
-def home(folder: Path) -> dict[str, str]:
-    """Jupyter's own folders, of this test alone."""
-    return {name: str(folder / "home" / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
 
 
 def press(page: Any, name: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from kbench.resources import notebooks_dir
 from kbench.widgets.launcher import entries
-from tests.jupyter_browser import chromium, jupyter_lab, open_page, shoot
+from tests.jupyter_browser import chromium, home, jupyter_lab, launcher, open_page, shoot
 
 
 def test_every_notebook_has_an_entry() -> None:
@@ -31,14 +31,13 @@ def test_an_entry_opens_a_copy(tmp_path: Path) -> None:
     folder, shipped = tmp_path / "my work & <b>", notebooks_dir() / "bisect.ipynb"
     folder.mkdir()
     before = shipped.read_bytes()
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
     with (
         chromium() as browser,
-        jupyter_lab(tmp_path, {name: str(tmp_path / "home" / name) for name in names}) as url,
+        jupyter_lab(tmp_path, home(tmp_path)) as url,
         open_page(browser, url.format("my%20work%20%26%20%3Cb%3E"), width=1300, height=1000) as watched,
     ):
         page = watched.page
-        section = page.locator(".jp-Launcher-section", has=page.locator(".jp-Launcher-sectionTitle", has_text="kbench"))
+        section = launcher(page)
         cards = section.locator(".jp-LauncherCard")
         cards.first.wait_for(timeout=60_000)
         assert cards.locator(".jp-LauncherCard-label").all_inner_texts() == [one["title"] for one in entries(notebooks_dir())]

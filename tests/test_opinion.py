@@ -21,7 +21,8 @@ import pytest
 from kbench import syzbot
 from kbench.cli import cli
 from kbench.errors import InputError, JournalError, LogError
-from kbench.opinion import Logistic, Opinions, judge, rejudge
+from kbench.opinion import Answer, Logistic, Opinions, judge, rejudge
+from kbench.opinion.traits import commit_traits, search_traits
 from kbench.records import Outcome, Run, Verdict
 from kbench.resources import data_dir
 from kbench.study import archive
@@ -78,7 +79,7 @@ def test_a_plain_answer_is_believed() -> None:
     """The bug's own title all along, a clean first release, a culprit that touches the file of the trace."""
     judgement = judge(make_log())
     assert judgement.p_correct > 0.8
-    assert "it touches a file of the crash's trace" in {reason.words for reason in judgement.reasons if reason.weight > 0}
+    assert "100% of its files are in the crash's trace" in {reason.words for reason in judgement.reasons if reason.weight > 0}
     assert [abs(reason.weight) for reason in judgement.reasons] == sorted(
         (abs(reason.weight) for reason in judgement.reasons), reverse=True
     )
@@ -154,21 +155,51 @@ def test_a_logistic_model_is_what_it_says() -> None:
     assert model.weights({"x": 3.0}) == {"x": 1.0} and model.log_odds({"x": 3.0}) == 1.5
     with pytest.raises(InputError, match="'x'"):
         model.log_odds({})
-    opinions = Opinions(model, model, 0.01, {"WARNING in f": 2, "WARNING in g": 5})
+    opinions = Opinions(model, Answer(model, model), 0.01, {"WARNING in f": 2, "WARNING in g": 5})
     assert opinions.notoriety("WARNING in f") == 2 and opinions.notoriety("WARNING in f", without=["WARNING in f"]) == 0
     assert opinions.notoriety("WARNING in g", without=["WARNING in g"]) == 4 and not opinions.notoriety("WARNING in h")
+
+
+def test_an_answer_is_a_product() -> None:
+    """Both must have gone well, each weight is what its value changes, and the far ends are no error."""
+    alarms, misses = Logistic(1.0, {"x": (2.0, 1.0, 4.0)}), Logistic(0.5, {"x": (1.0, 1.0, 4.0), "y": (-3.0, 0.0, 1.0)})
+    values = {"x": 3.0, "y": 0.5}
+    p = 1 / (1 + np.exp(-2.0)) / (1 + np.exp(0.5))
+    assert Answer(alarms, misses).log_odds(values) == pytest.approx(np.log(p / (1 - p)))
+    answer = Answer(alarms, misses, slope=2.0, shift=-0.1)
+    assert answer.log_odds(values) == pytest.approx(2 * np.log(p / (1 - p)) - 0.1)
+    for name, average in (("x", 1.0), ("y", 0.0)):
+        change = answer.log_odds(values) - answer.log_odds(values | {name: average})
+        assert answer.weights(values)[name] == pytest.approx(change)
+    assert Answer(Logistic(-2000.0, {}), Logistic(5.0, {})).log_odds({}) == pytest.approx(-2000, abs=0.1)
+    assert Answer(Logistic(900.0, {}), Logistic(900.0, {})).log_odds({}) == pytest.approx(900 - np.log(2))
+
+
+def test_what_a_log_says_of_itself_is_a_trait() -> None:
+    """A flaky reproducer, another compiler, crashes of other bugs, and a culprit that brings the very file of the crash."""
+    plain = make_log()
+    text = syzbot.render(make_log(at_culprit=[OTHER] * 10))
+    text = text.replace(" 1 file changed", " 1 file changed\n create mode 100644 fs/pipe.c")
+    text = text.replace("revisions tested:", "reproducer is flaky (0.40 repro chance estimate)\nrevisions tested:")
+    for commit, compiler in ((A, "gcc 10"), (B, "gcc 8")):
+        text = text.replace(f"testing commit {commit} \n", f"testing commit {commit} \ncompiler: {compiler}\n")
+    log = syzbot.read_log(text)
+    names = ["compiler changed", "called flaky", "crashes under its own title"]
+    assert [search_traits(plain, rejudge(plain))[name] for name in names] == [0, 0, 1]
+    assert [search_traits(log, rejudge(log))[name] for name in names] == [1, 1, pytest.approx(11 / 21)]
+    assert [commit_traits(each, rejudge(each))["creates the guilty file"] for each in (plain, log)] == [0, 1]
 
 
 def test_fitted_numbers_do_what_they_should() -> None:
     """On bugs they were not fitted to: the figures written down with them."""
     measured = json.loads((data_dir() / "judge.json").read_text())["measured"]
     culprit, crash = measured["culprit"], measured["crash"]
-    assert culprit["auc"] >= 0.90 and culprit["brier"] <= 0.125 and culprit["precision_at_recall_80"] > 0.81
+    assert culprit["auc"] >= 0.90 and culprit["brier"] <= 0.125 and culprit["precision_at_recall_80"] >= 0.83
     assert np.allclose(culprit["said_by_fifth"], culprit["was_by_fifth"], atol=0.05)
     halves = measured["halves"]  # chosen and fitted on half of the bugs, judged on the other
     assert halves["auc"] >= 0.90 and halves["brier"] <= 0.125 and halves["precision_at_recall_80"] > 0.80
     assert np.allclose(halves["said_by_fifth"], halves["was_by_fifth"], atol=0.05)
-    assert crash["kept"] >= 0.959 and crash["let_through"] <= 0.20 and crash["log_loss"] < 0.5 * crash["log_loss_base"]
+    assert crash["kept"] >= 0.96 and crash["let_through"] <= 0.20 and crash["log_loss"] < 0.5 * crash["log_loss_base"]
 
 
 def test_logs_are_found_wherever_they_are(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ The numbers are fitted to real bisections: data/judge.json has them with their s
 from kbench.opinion.course import Tested, course
 from kbench.opinion.doubts import DOUBTFUL, doubt, most_doubtful
 from kbench.opinion.judgement import Judgement, Reason, judge
-from kbench.opinion.model import Logistic, Opinions
+from kbench.opinion.model import Answer, Logistic, Opinions
 from kbench.opinion.posterior import Posterior, posterior
 from kbench.opinion.rejudge import Rejudged, rejudge
 
 __all__ = [
     "DOUBTFUL",
+    "Answer",
     "Judgement",
     "Logistic",
     "Opinions",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kbench.errors import InputError
 from kbench.opinion.model import Opinions, logistic
 from kbench.opinion.rejudge import Rejudged, rejudge
-from kbench.opinion.traits import never_right, traits, verdict_traits
+from kbench.opinion.traits import commit_traits, never_right, search_traits, verdict_traits
 from kbench.opinion.words import say
 from kbench.syzbot import BisectionLog
 
@@ -19,7 +19,7 @@ class Reason:
     """One thing that speaks for or against the named culprit."""
 
     words: str
-    weight: float  # added to the log odds of an average answer: 0.7 doubles the odds, -0.7 halves them
+    weight: float  # in log odds, against an average value in its place: 0.7 doubles the odds, -0.7 halves them
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,22 @@ def judge(log: BisectionLog, opinions: Opinions | None = None) -> Judgement:
         The log names no culprit, or is of a fix bisection: none with a known truth was there to learn from.
     """
     if log.kind != "cause":
-        raise InputError("judge: expected the log of a cause bisection, got one of a fix bisection; `kbench replay` draws it")
+        raise InputError(
+            "judge: expected the log of a cause bisection, got one of a fix bisection: none with a known answer was there to "
+            "learn from; `kbench replay` draws it"
+        )
     if not log.candidates:
         raise InputError(f"judge: expected a log that names a culprit, got {ending(log)!r}; `kbench replay` draws it")
     opinions = opinions or Opinions.default()
     revisions = rejudge(log, opinions)
     if why := never_right(log):
         return Judgement(opinions.p_never, (Reason(why, -5.0),), revisions)
-    values = traits(log, revisions) | verdict_traits(crash_odds(revisions, opinions))
+    odds = crash_odds(revisions, opinions)
+    values = search_traits(log, revisions) | verdict_traits(odds) | commit_traits(log, revisions)
     weights = opinions.culprit.weights(values)
     reasons = (Reason(say(name, values[name]), weight) for name, weight in weights.items() if abs(weight) >= _LEAST)
     ranked = sorted(reasons, key=lambda reason: -abs(reason.weight))
-    return Judgement(logistic(opinions.culprit.intercept + sum(weights.values())), tuple(ranked), revisions)
+    return Judgement(logistic(opinions.culprit.log_odds(values)), tuple(ranked), revisions)
 
 
 def crash_odds(revisions: tuple[Rejudged, ...], opinions: Opinions) -> list[float]:

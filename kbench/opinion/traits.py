@@ -1,10 +1,10 @@
-"""What of a log tells right culprits from wrong ones, as numbers with names. Read `traits` first."""
+"""What of a log tells right culprits from wrong ones, as numbers with names. Read `search_traits` first."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 
 from kbench.crash.guilty import guilty_file, trace_files
@@ -21,6 +21,7 @@ _ADDS = re.compile(r"\b(?:add|introduce|implement|support|allow|enable|new|conve
 _RELEASE = re.compile(r"Linux v?\d")
 _MERGE = re.compile(r"Merge \S")  # a log without git's own answer does not tell the parents
 _FUNCTION = re.compile(r"\b([a-z_][a-z_0-9]{5,80})\+0x")
+_CREATED = re.compile(r"^ create mode \d{6} (\S+)$", re.MULTILINE)
 _INSERTED = re.compile(r"(\d{1,9}) insertion")
 _DELETED = re.compile(r"(\d{1,9}) deletion")
 _WORD = re.compile(r"[a-z0-9]{3,}")
@@ -42,11 +43,19 @@ def never_right(log: BisectionLog) -> str:
     return ""
 
 
-def traits(log: BisectionLog, revisions: Sequence[Rejudged]) -> dict[str, float]:
-    """Return the traits of a log that names a culprit, or a list."""
-    own = own_titles([one.tested for one in revisions])
-    values = {**_of_course(revisions), **_of_crashes(log, revisions, own), **_of_commit(log, own)}
-    return {name: float(value) for name, value in values.items()}
+def search_traits(log: BisectionLog, revisions: Sequence[Rejudged]) -> dict[str, float]:
+    """Return the traits of a search that names a culprit, or a list: what it met on its way."""
+    changed = len({test.compiler for test in log.tests if test.compiler}) > 1
+    flaky = any(line.form.startswith("flaky") for line in log.lines)
+    told = {"compiler changed": changed, "called flaky": flaky}
+    return _floats({**_of_course(revisions), **_of_crashes(log, revisions, _own(revisions)), **told})
+
+
+def commit_traits(log: BisectionLog, revisions: Sequence[Rejudged]) -> dict[str, float]:
+    """Return the traits of the named commit, next to the crash it is to explain."""
+    own = _own(revisions)
+    vague = any(word in title for title in own for word in ("corrupted", "no output", "stall", "hung"))
+    return _floats({"vague title": vague, **_of_commit(log, own)})
 
 
 def verdict_traits(odds: Sequence[float]) -> dict[str, float]:
@@ -57,6 +66,14 @@ def verdict_traits(odds: Sequence[float]) -> dict[str, float]:
         "all verdicts": -sum(math.log1p(math.exp(-value)) for value in cut),
         "verdict on the culprit": min(cut[-1], 4.0),
     }
+
+
+def _own(revisions: Sequence[Rejudged]) -> frozenset[str]:
+    return own_titles([one.tested for one in revisions])
+
+
+def _floats(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}
 
 
 def _of_course(revisions: Sequence[Rejudged]) -> dict[str, float]:
@@ -103,13 +120,20 @@ def _of_crashes(log: BisectionLog, revisions: Sequence[Rejudged], titles: Collec
         "own function at the culprit": at_culprit >= 0.9,
         "rate at the culprit": shares[places[-1]] if places else 1.0,
         "least alike title": min(alike, default=1.0),
-        "vague title": any(word in title for title in titles for word in ("corrupted", "no output", "stall", "hung")),
+        "crashes under its own title": _share_own(revisions, titles),
     }
+
+
+def _share_own(revisions: Sequence[Rejudged], titles: Collection[str]) -> float:
+    # Of the crashes of the search; one more, under its own title, stands for what no crash can say.
+    seen = [one.tested.step.titles for one in revisions if one.tested.crashing and one.tested.of_search]
+    own = sum(n for counts in seen for title, n in counts.items() if title in titles)
+    return (own + 1) / (sum(counts.total() for counts in seen) + 1)
 
 
 def _of_commit(log: BisectionLog, own: Collection[str]) -> dict[str, float]:
     subject, text, files = (log.culprit or ("", ""))[1], log.culprit_text, log.culprit_files
-    trace = trace_files(log.report)
+    trace, guilty = trace_files(log.report), guilty_file(log.report)
     told = any("/" in file or "." in file for file in files)  # git of 2019 names top folders only
     folders = {file.rpartition("/")[0] for file in trace}
     touches = told and bool(files & trace)
@@ -122,7 +146,8 @@ def _of_commit(log: BisectionLog, own: Collection[str]) -> dict[str, float]:
     return {
         "touches a file of the trace": touches,
         "touches a folder of the trace only": told and not touches and any(file.rpartition("/")[0] in folders for file in files),
-        "touches the guilty file": guilty_file(log.report) in files,
+        "touches the guilty file": guilty in files,
+        "creates the guilty file": bool(guilty) and guilty in _CREATED.findall(text),
         "top folder of the trace": not told and any(file.partition("/")[0] in files for file in trace),
         "other top folder": bool(files and trace) and not told and not any(file.partition("/")[0] in files for file in trace),
         "not built": bool(files) and all(_NOT_BUILT.match(file) for file in files),
@@ -148,9 +173,6 @@ def _of_message(text: str) -> dict[str, float]:
         "lines more": math.log1p(max(inserted - deleted, 0)),
         "lines deleted": math.log1p(deleted),
         "reported": "Reported-by" in text,
-        "names syzbot": "syzbot" in text.lower(),
-        "for stable": "stable@" in text,
-        "length of its text": math.log1p(text.count("\n")),
     }
 
 

@@ -30,8 +30,9 @@ _YES_NO = {
     "a fix": ("it is a fix itself", "it fixes nothing"),
     "creates files": ("it creates files", "it creates no file"),
     "reported": ("it answers a report", "it answers no report"),
-    "names syzbot": ("its message names syzbot", "its message does not name syzbot"),
-    "for stable": ("it goes to stable releases", "it is not marked for stable releases"),
+    "compiler changed": ("more than one compiler built the kernels", "one compiler built all kernels"),
+    "called flaky": ("the log calls its reproducer flaky", "the log does not call its reproducer flaky"),
+    "creates the guilty file": ("it creates the file the crash points at", "the file the crash points at was there before it"),
 }
 
 
@@ -55,6 +56,8 @@ def say(name: str, value: float) -> str:
             return f"{_count(math.expm1(value), 'revision')} skipped in the {name.rpartition(' ')[2]}"
         case "rate at the culprit":
             return f"{value:.0%} of the runs crash at the culprit"
+        case "crashes under its own title":
+            return f"{value:.0%} of the crashes in the search have the bug's own title"
         case "least alike title":
             return "all crashes on the way look like the bug" if value > 0.8 else "some crash on the way looks like another bug's"
         case "functions of the trace":
@@ -65,8 +68,6 @@ def say(name: str, value: float) -> str:
             return f"it leaves {math.expm1(value):.0f} lines more than there were"
         case "lines deleted":
             return f"it deletes {math.expm1(value):.0f} lines"
-        case "length of its text":
-            return f"its message and diffstat have {math.expm1(value):.0f} lines"
         case "share of its files":
             return f"{value:.0%} of its files are in the crash's trace"
         case "files of the trace":

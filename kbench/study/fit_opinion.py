@@ -1,8 +1,8 @@
 """The second opinion from real bisections: `python -m kbench.study.fit_opinion FOLDER` writes data/judge.json. Read `fit` first.
 
-Needs scikit-learn (the extra "fit"); what uses the numbers does not. Two logistic models, one on top of the other: was a
+Needs scikit-learn (the extra "fit"); what uses the numbers does not. Logistic models, one on top of the other: was a
 crash on the way the bug's, and is the named culprit the true one. `measured` is by cross-validation over bugs: the inner
-model too is fitted without the bug in question.
+model too is fitted, and the strength of the ridges is chosen, without the bug in question.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,24 @@ from numpy.typing import NDArray
 from kbench.errors import InputError
 from kbench.opinion.course import course
 from kbench.opinion.judgement import crash_odds
-from kbench.opinion.model import Logistic, Opinions, logistic
+from kbench.opinion.model import Answer, Logistic, Opinions, logistic
 from kbench.opinion.posterior import own_titles
 from kbench.opinion.rejudge import Rejudged, rejudge
-from kbench.opinion.traits import never_right, traits, verdict_traits
+from kbench.opinion.traits import commit_traits, never_right, search_traits, verdict_traits
 from kbench.resources import data_dir
 from kbench.study.fit import SOURCE
+from kbench.study.opinion_scores import mean, score_crashes, score_culprits
 from kbench.study.replayed import read_logs, read_truth
 from kbench.syzbot import BisectionLog
 
 FOLDS, INNER_FOLDS = 10, 5
-_CRASH_C, _CULPRIT_C = 0.1, 0.015  # inverse strength of the ridge, on standardised values
+_CRASH_C = 0.1  # inverse strength of the ridge, on standardised values
+_START_C, _ROUNDS, _NEAR = 0.05, 15, 0.01  # of the search for the strength that fits best: where it starts and when it ends
 _NOTHING = Logistic(0.0, {})
 
 FloatArray = NDArray[np.float64]
 Figures = dict[str, Any]
+_Rows = tuple[list[dict[str, float]], list[bool]]  # values and what is to be told from them
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,9 @@ class Known:
     revisions: tuple[Rejudged, ...]
     labels: tuple[bool | None, ...]  # of each crash on the way: was it the bug? None: not known
     correct: bool | None  # the answer; None: it gave none
-    traits: dict[str, float]  # but those of the verdicts; empty without an answer
+    alarm: bool  # the first wrong verdict was a false alarm
+    search: dict[str, float]  # traits of the search, but those of its verdicts; empty without an answer
+    commit: dict[str, float]  # traits of the named commit
 
 
 def read_known(folder: Path) -> tuple[list[Known], dict[str, int]]:
@@ -55,13 +60,14 @@ def read_known(folder: Path) -> tuple[list[Known], dict[str, int]]:
     foreign = {name: _foreign(log) for name, log in logs.items()}
     counts = Counter(title for titles in foreign.values() for title in titles)
     notorious = {title: n for title, n in counts.most_common() if n > 1}
-    opinions = Opinions(_NOTHING, _NOTHING, 0.0, notorious)
+    opinions = Opinions(_NOTHING, Answer(_NOTHING, _NOTHING), 0.0, notorious)
     known = []
     for name, row in sorted(truth.items()):
         revisions = rejudge(logs[name], opinions, own=foreign[name])
         answer = {"correct": True, "incorrect": False}.get(row["result_catergory"])
-        values = {} if answer is None else traits(logs[name], revisions)
-        known.append(Known(logs[name], revisions, _labels(revisions, row["wrong_commit"]), answer, values))
+        labels, alarm = _labels(revisions, row["wrong_commit"]), row["reason"].strip("/") == "T3"
+        parts = ({} if answer is None else of(logs[name], revisions) for of in (search_traits, commit_traits))
+        known.append(Known(logs[name], revisions, labels, answer, alarm, *parts))
     return known, notorious
 
 
@@ -88,32 +94,76 @@ def fit_crash(known: Sequence[Known]) -> Logistic:
     return _fit([features for features, label in rows if label is not None], [y for _, y in rows if y is not None], _CRASH_C)
 
 
-def fit_culprit(known: Sequence[Known], odds: Sequence[Sequence[float]]) -> Logistic:
+def fit_culprit(known: Sequence[Known], odds: Sequence[Sequence[float]]) -> Answer:
     """Fit P(the named culprit is the true one), of those that are of no hopeless kind.
 
-    A strong ridge ranks best and is too timid: its log odds are stretched to fit those of bugs it was not fitted to (Platt 1999,
+    The log odds of the two models together are stretched to fit those of bugs they were not fitted to (Platt 1999,
     Probabilistic outputs for support vector machines).
     """
-    pairs = [(each, log_odds) for each, log_odds in zip(known, odds, strict=True) if _is_open(each)]
-    values = [each.traits | verdict_traits(log_odds) for each, log_odds in pairs]
-    truth = [bool(each.correct) for each, _ in pairs]
-    slope, shift = _stretch(values, truth)
-    model = _fit(values, truth, _CULPRIT_C)
-    terms = {name: (round(w * slope, 4), mean, scale) for name, (w, mean, scale) in model.terms.items()}
-    return Logistic(round(model.intercept * slope + shift, 4), terms)
+    cases = [_case(each, log_odds) for each, log_odds in zip(known, odds, strict=True) if _is_open(each)]
+    (alarms, unseen_alarms), (misses, unseen_misses) = (_fit_unseen(cases, of) for of in (_of_alarms, _of_misses))
+    unseen = [Answer(one, other) for one, other in zip(unseen_alarms, unseen_misses, strict=True)]
+    log_odds = np.array([answer.log_odds(case.values) for answer, case in zip(unseen, cases, strict=True)])
+    slope, shift = _stretch(log_odds, [case.correct for case in cases])
+    return Answer(alarms, misses, round(slope, 4), round(shift, 4))
 
 
-def _stretch(values: Sequence[dict[str, float]], truth: Sequence[bool]) -> tuple[float, float]:
-    # Slope and shift of the log odds, on bugs the ridge was not fitted to.
+@dataclass(frozen=True, slots=True)
+class _Case:
+    # An answer to fit to.
+    search: dict[str, float]
+    values: dict[str, float]  # all traits
+    correct: bool
+    alarm: bool
+
+
+def _case(each: Known, odds: Sequence[float]) -> _Case:
+    search = each.search | verdict_traits(odds)
+    return _Case(search, search | each.commit, bool(each.correct), each.alarm)
+
+
+def _of_alarms(cases: Sequence[_Case]) -> _Rows:
+    return [case.search for case in cases], [not case.alarm for case in cases]
+
+
+def _of_misses(cases: Sequence[_Case]) -> _Rows:
+    without = [case for case in cases if not case.alarm]
+    return [case.values for case in without], [case.correct for case in without]
+
+
+def _fit_unseen(cases: Sequence[_Case], of: Callable[[Sequence[_Case]], _Rows]) -> tuple[Logistic, list[Logistic]]:
+    # A model fitted to all cases, and for each case one of the same ridge that was not fitted to it.
+    c = _best_ridge(*of(cases))
+    models: dict[int, Logistic] = {}
+    for test in _folds(len(cases), FOLDS, np.random.default_rng(0)):
+        held = set(test.tolist())
+        model = _fit(*of([case for place, case in enumerate(cases) if place not in held]), c)
+        models |= dict.fromkeys(held, model)
+    return _fit(*of(cases), c), [models[place] for place in range(len(cases))]
+
+
+def _best_ridge(values: Sequence[dict[str, float]], truth: Sequence[bool]) -> float:
+    # Inverse strength under which the answers are most likely: MacKay 1992, The evidence framework applied to classification
+    # networks. No case has to be held out for it.
+    c = _START_C
+    for _ in range(_ROUNDS):
+        model = _fit(values, truth, c)
+        terms = model.terms.items()
+        x = np.array([[1.0, *((row[name] - middle) / scale for name, (_, middle, scale) in terms)] for row in values])
+        weights = np.array([weight for _, (weight, _, _) in terms])
+        p = 1 / (1 + np.exp(-(x @ np.array([model.intercept, *weights]))))
+        ridge = np.diag([0.0, *np.full(len(weights), 1 / c)])
+        spread = np.linalg.inv((x.T * (p * (1 - p))) @ x + ridge)
+        known = len(weights) - np.trace(spread[1:, 1:]) / c
+        c, before = float(weights @ weights / known), c
+        if abs(np.log(c / before)) < _NEAR:
+            break
+    return c
+
+
+def _stretch(log_odds: FloatArray, truth: Sequence[bool]) -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
 
-    log_odds = np.zeros(len(values))
-    for test in _folds(len(values), FOLDS, np.random.default_rng(0)):
-        held = set(test.tolist())
-        others = [place for place in range(len(values)) if place not in held]
-        model = _fit([values[place] for place in others], [truth[place] for place in others], _CULPRIT_C)
-        for place in held:
-            log_odds[place] = model.log_odds(values[place])
     line = LogisticRegression(C=1e6).fit(log_odds[:, None], np.array(truth, dtype=int))
     return float(line.coef_[0, 0]), float(line.intercept_[0])
 
@@ -149,15 +199,15 @@ def _out_of_fold(known: Sequence[Known], folds: int, rng: np.random.Generator) -
 
 
 def _odds(each: Known, model: Logistic) -> list[float]:
-    return crash_odds(each.revisions, Opinions(model, _NOTHING, 0.0, {}))
+    return crash_odds(each.revisions, Opinions(model, Answer(_NOTHING, _NOTHING), 0.0, {}))
 
 
 def _folds(n: int, folds: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
     return list(np.array_split(rng.permutation(n), folds))
 
 
-def fit(known: Sequence[Known], notorious: dict[str, int], *, repeats: int = 5) -> Figures:
-    """Return what data/judge.json holds: both models, fitted to all, and how well they do on bugs they were not fitted to."""
+def fit(known: Sequence[Known], notorious: dict[str, int], *, repeats: int = 10) -> Figures:
+    """Return what data/judge.json holds: the models, fitted to all, and how well they do on bugs they were not fitted to."""
     crash = fit_crash(known)
     culprit = fit_culprit(known, _out_of_fold(known, FOLDS, np.random.default_rng(0)))
     hopeless = [each for each in known if each.correct is not None and never_right(each.log)]
@@ -168,7 +218,12 @@ def fit(known: Sequence[Known], notorious: dict[str, int], *, repeats: int = 5) 
         "measured": measure(known, p_never, repeats=repeats) | {"halves": measure_halves(known, p_never, repeats=2 * repeats)},
         "p_never": round(p_never, 4),
         "crash": _model(crash),
-        "culprit": _model(culprit),
+        "culprit": {
+            "slope": culprit.slope,
+            "shift": culprit.shift,
+            "alarms": _model(culprit.alarms),
+            "misses": _model(culprit.misses),
+        },
         "notorious": notorious,
     }
 
@@ -178,15 +233,15 @@ def _model(model: Logistic) -> Figures:
 
 
 def measure(known: Sequence[Known], p_never: float, *, repeats: int) -> Figures:
-    """Return how well both models do on bugs they were not fitted to, means over so many splits."""
+    """Return how well the models do on bugs they were not fitted to, means over so many splits."""
     culprits, crashes = [], []
     for seed in range(repeats):
         p, p_crash = _predict(known, p_never, np.random.default_rng(seed))
-        culprits.append(_score_culprits(np.array([p[i] for i in p]), np.array([bool(known[i].correct) for i in p])))
+        culprits.append(score_culprits(np.array([p[i] for i in p]), np.array([bool(known[i].correct) for i in p])))
         labels = [label for each in known for label in each.labels]
         told = [(value, label) for value, label in zip(p_crash, labels, strict=True) if label is not None]
-        crashes.append(_score_crashes(*map(np.array, zip(*told, strict=True))))
-    return {"repeats": repeats, "folds": FOLDS, "culprit": _mean(culprits), "crash": _mean(crashes)}
+        crashes.append(score_crashes(*map(np.array, zip(*told, strict=True))))
+    return {"repeats": repeats, "folds": FOLDS, "culprit": mean(culprits), "crash": mean(crashes)}
 
 
 def measure_halves(known: Sequence[Known], p_never: float, *, repeats: int) -> Figures:
@@ -198,12 +253,12 @@ def measure_halves(known: Sequence[Known], p_never: float, *, repeats: int) -> F
         crash, culprit = fit_crash(ours), fit_culprit(ours, _out_of_fold(ours, INNER_FOLDS, rng))
         answers = [each for each in theirs if each.correct is not None]
         p = np.array([_p_correct(each, _odds(each, crash), culprit, p_never) for each in answers])
-        scores.append(_score_culprits(p, np.array([bool(each.correct) for each in answers])))
-    return {"repeats": repeats, **_mean(scores)}
+        scores.append(score_culprits(p, np.array([bool(each.correct) for each in answers])))
+    return {"repeats": repeats, **mean(scores)}
 
 
-def _p_correct(each: Known, odds: Sequence[float], culprit: Logistic, p_never: float) -> float:
-    return logistic(culprit.log_odds(each.traits | verdict_traits(odds))) if _is_open(each) else p_never
+def _p_correct(each: Known, odds: Sequence[float], culprit: Answer, p_never: float) -> float:
+    return logistic(culprit.log_odds(_case(each, odds).values)) if _is_open(each) else p_never
 
 
 def _predict(known: Sequence[Known], p_never: float, rng: np.random.Generator) -> tuple[dict[int, float], list[float]]:
@@ -221,53 +276,6 @@ def _predict(known: Sequence[Known], p_never: float, rng: np.random.Generator) -
             if each.correct is not None:
                 p[place] = _p_correct(each, odds, culprit, p_never)
     return dict(sorted(p.items())), [value for values in p_crash for value in values]
-
-
-def _score_culprits(p: FloatArray, truth: NDArray[np.bool_]) -> Figures:
-    order = np.argsort(-p, kind="stable")
-    right = np.cumsum(truth[order])
-    at = int(np.searchsorted(right, 0.8 * truth.sum()))
-    return {
-        "n": len(p),
-        "auc": _auc(p, truth),
-        "brier": float(np.mean((p - truth) ** 2)),
-        "log_loss": _log_loss(p, truth),
-        "precision_at_recall_80": float(right[at] / (at + 1)),
-        "said_by_fifth": [float(p[part].mean()) for part in np.array_split(order[::-1], 5)],
-        "was_by_fifth": [float(truth[part].mean()) for part in np.array_split(order[::-1], 5)],
-    }
-
-
-def _score_crashes(p: FloatArray, truth: NDArray[np.bool_]) -> Figures:
-    least = float(np.quantile(p[truth], 0.04))
-    order = np.argsort(p, kind="stable")
-    return {
-        "n": len(p),
-        "n_false": int((~truth).sum()),
-        "auc": _auc(p, truth),
-        "log_loss": _log_loss(p, truth),
-        "log_loss_base": _log_loss(np.full(len(p), truth.mean()), truth),
-        "threshold": least,
-        "kept": float((p[truth] >= least).mean()),
-        "let_through": float((p[~truth] >= least).mean()),
-        "said_by_fifth": [float(p[part].mean()) for part in np.array_split(order, 5)],
-        "was_by_fifth": [float(truth[part].mean()) for part in np.array_split(order, 5)],
-    }
-
-
-def _auc(p: FloatArray, truth: NDArray[np.bool_]) -> float:
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(truth, p))
-
-
-def _log_loss(p: FloatArray, truth: NDArray[np.bool_]) -> float:
-    p = p.clip(1e-9, 1 - 1e-9)
-    return float(-np.mean(np.where(truth, np.log(p), np.log1p(-p))))
-
-
-def _mean(scores: Sequence[Figures]) -> Figures:
-    return {name: np.round(np.mean([score[name] for score in scores], axis=0), 4).tolist() for name in scores[0]}
 
 
 def main(words: Sequence[str]) -> None:

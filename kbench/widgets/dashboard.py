@@ -64,6 +64,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         mark = self._button("Mark", "tag", self._mark, "Tell the search what you know of this revision")
         more = self._button("Run more", "plus", self._more, "Run this revision more often, before anything else")
         self._controls = (self._pause, self._stop, mark, more)
+        for words in (self._next, self._said):
+            words.add_class("kb-words")
         self._pictures = Pictures(running.view)
         rows = [
             ipywidgets.HBox([self._pause, self._stop, self._state]),
