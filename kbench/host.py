@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -72,13 +73,46 @@ def usable_cores() -> int:
 
 
 def cache_dir() -> Path:
-    """Return the folder for what can be made again: $KBENCH_CACHE, else kbench in the user's cache folder."""
+    """Return the folder for what can be made again: $KBENCH_CACHE, else kbench in the user's cache folder.
+
+    Raises
+    ------
+    StorageError
+        There is none, or another user may write there: what is in it is run.
+    """
     if named := os.environ.get("KBENCH_CACHE"):
-        return Path(named)
+        return trusted(Path(named))
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kbench"
+        return trusted(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kbench")
     except RuntimeError as error:
         raise StorageError("store: expected a home folder, this user has none; set KBENCH_CACHE to a folder") from error
+
+
+def trusted(folder: Path) -> Path:
+    """Return a folder, made when missing, of ours or root's; StorageError when others have put something there, or could.
+
+    In one that all may write to, as /tmp is and a container's volumes are, what is there is what counts.
+    """
+    own = {0, os.geteuid()}
+    with storage("store", folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        seen = folder.stat()
+        open_to_all = bool(seen.st_mode & stat.S_IWOTH)
+        others = {owner for path in folder.iterdir() if (owner := _owner(path)) not in own} if open_to_all else set()
+    moved = open_to_all and not seen.st_mode & stat.S_ISVTX and seen.st_uid != os.geteuid()
+    if seen.st_uid not in own or others or moved:
+        raise StorageError(
+            f"store: expected a folder that nobody else writes to, {folder} is of user {seen.st_uid}, mode "
+            f"{stat.S_IMODE(seen.st_mode):o}; set KBENCH_CACHE to a new folder, for instance below that one"
+        )
+    return folder
+
+
+def _owner(path: Path) -> int:
+    try:
+        return path.lstat().st_uid
+    except FileNotFoundError:  # gone meanwhile
+        return 0
 
 
 def leashed(argv: Sequence[str], stage: str, *, signal: str = "KILL") -> list[str]:

@@ -10,6 +10,9 @@ bisections of that case (a strategy each); an experiment is written when it is a
     └── runs          outcome, title, seconds and console of every run
 
 Open it with `Journal.open`. What it returns is plain records; what they mean is the driver's business.
+
+A case directory may come from anybody: nothing is written through a link in it, and a file with views or triggers, which are
+SQL of somebody else's that SQLite runs, is no journal.
 """
 
 from __future__ import annotations
@@ -27,10 +30,16 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kbench.errors import JournalError, StorageError
+from kbench.foreign import check_links, check_plain, mapping, typed
 from kbench.records import Outcome, Run
 
 FILE_NAME = "kbench.sqlite"
 FORMAT = 2
+#: What there is in a case directory.
+KEPT = (
+    *(FILE_NAME, f"{FILE_NAME}.lock", f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", f"{FILE_NAME}-journal"),
+    *("consoles", "minimise", "reproducer", "config.min", "bisection.log", "result.json", "report.html"),
+)
 
 _SCHEMA = """
 CREATE TABLE journal (format INTEGER NOT NULL, inputs TEXT NOT NULL, case_name TEXT NOT NULL);
@@ -45,6 +54,10 @@ CREATE TABLE runs (
     experiment INTEGER NOT NULL REFERENCES experiments, number INTEGER NOT NULL, outcome TEXT NOT NULL, title TEXT NOT NULL,
     boot_s REAL NOT NULL, elapsed_s REAL NOT NULL, console TEXT, UNIQUE (experiment, number));
 """
+
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_RUN = (int, int, str, str, float, float, str | None)
+_EXPERIMENT = (int, int, str, int, str, str | None, str | None, float, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +120,7 @@ class Journal:
         lock = FileLock(folder / f"{FILE_NAME}.lock")
         with _translated(path):
             folder.mkdir(parents=True, exist_ok=True)
+            check_links(folder, KEPT)
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -194,10 +208,13 @@ def read_journal(folder: Path, *, case_inputs: Mapping[str, Any], case_name: str
     path = folder / FILE_NAME
     if not path.is_file():
         raise JournalError(f"journal: expected one at {path}, found none; run `kbench bisect` first, or give its --output")
+    with _translated(path):
+        check_links(folder, KEPT)
     with (
         _translated(path),
         contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as database,
     ):
+        check_plain(path, database)
         _check_owner(path, database.execute("SELECT format, inputs, case_name FROM journal").fetchone(), case_inputs, case_name)
         found = database.execute("SELECT id, started FROM bisections WHERE key = ?", (key,)).fetchone()
         if found is None:
@@ -209,9 +226,10 @@ def read_journal(folder: Path, *, case_inputs: Mapping[str, Any], case_name: str
 
 def _entries(database: sqlite3.Connection, bisection: int, folder: Path) -> list[Entry]:
     runs: dict[int, list[tuple[int, Run]]] = {}
-    for experiment, number, outcome, title, boot_s, elapsed_s, console in database.execute(
+    for row in database.execute(
         "SELECT r.* FROM runs r JOIN experiments e ON e.id = r.experiment WHERE e.bisection = ? ORDER BY r.number", (bisection,)
     ):
+        experiment, number, outcome, title, boot_s, elapsed_s, console = typed(row, _RUN)
         if console and not (folder / console).resolve().is_relative_to(folder.resolve()):  # views show what is there
             raise JournalError(f"journal: expected consoles below {folder}, seen {console[:100]!r}; take a journal of your own")
         run = Run(Outcome(outcome), title, boot_s, elapsed_s, folder / console if console else None)
@@ -221,27 +239,21 @@ def _entries(database: sqlite3.Connection, bisection: int, folder: Path) -> list
         "WHERE bisection = ? ORDER BY number",
         (bisection,),
     )
-    return [
-        Entry(
-            row[0],
-            row[1],
-            row[2],
-            row[3],
-            row[4],
-            json.loads(row[5]) if row[5] else None,
-            json.loads(row[6]) if row[6] else None,
-            row[7],
-            bool(row[8]),
-            tuple(runs.get(row[0], ())),
-        )
-        for row in rows.fetchall()
-    ]
+    entries = []
+    for row in rows.fetchall():
+        id_, number, commit, asked, stage, build, findings, test_s, complete = typed(row, _EXPERIMENT)
+        if not _COMMIT.fullmatch(commit):  # folders are named after it
+            raise ValueError(f"commit {commit[:40]}")
+        done = tuple(runs.get(id_, ()))
+        told = build and mapping(build), findings and mapping(findings)
+        entries.append(Entry(id_, number, commit, asked, stage, *told, test_s, bool(complete), done))
+    return entries
 
 
 def _check_owner(path: Path, found: tuple[Any, ...] | None, case_inputs: Mapping[str, Any], case_name: str) -> None:
     if found is None or found[0] != FORMAT:
         raise JournalError(f"journal: expected format {FORMAT}, {path} has {found[0] if found else None}; give another --output")
-    theirs, ours = json.loads(found[1]), json.loads(json.dumps(case_inputs))
+    theirs, ours = mapping(found[1]), json.loads(json.dumps(case_inputs))
     differ = [
         f"{name} (now {_short(ours[name])}, was {_short(theirs.get(name))})" for name in ours if theirs.get(name) != ours[name]
     ]
@@ -260,6 +272,7 @@ def _short(value: Any) -> str:
 def _connect(path: Path, case_inputs: Mapping[str, Any], case_name: str) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=10)
     try:
+        check_plain(path, database)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")  # WAL: a killed process loses nothing, a power cut at most the last run
         with database:
@@ -305,7 +318,7 @@ def _translated(path: Path) -> Iterator[None]:
         raise JournalError(
             f"journal: expected an SQLite file in {path}, {error}; move it away or give another --output"
         ) from error
-    except ValueError as error:  # text that is none, or no JSON: bytes of it are others than were written
+    except (ValueError, TypeError, RecursionError) as error:  # text that is none, or no JSON: others than were written
         raise JournalError(
             f"journal: expected {path} as it was written, {str(error)[:100]!r}; move it away or give another --output"
         ) from error

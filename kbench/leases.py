@@ -15,7 +15,7 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kbench.host import storage
@@ -35,7 +35,7 @@ class Lease:
         self._mutex = threading.Lock()
         self._told: set[str] = set()
         self._file = -1
-        self.close = lambda: None  # nothing is held yet
+        self.close: Callable[[], object] = lambda: None  # nothing is held yet
 
     def hold(self, *names: str) -> None:
         """Take files into use, named by their paths below the root.

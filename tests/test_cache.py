@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,14 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from kbench.errors import InputError
+from kbench.bisection import site
+from kbench.errors import InputError, StorageError
+from kbench.host import cache_dir
 from kbench.kernels import Store, cache
 from kbench.kernels.cache import parse_size, prune, survey
 from kbench.leases import removing
+from kbench.records import KernelImage
 from tests.fast_import import git
 from tests.test_kernels import PLAIN, Source
 
 HOUR = 3600.0
+NOBODY = 65534
 
 
 def age(path: Path, hours: float) -> None:
@@ -175,6 +180,26 @@ def test_two_prune_beside_two_builds_and_are_killed(tmp_path: Path) -> None:
     assert not list((root / "leases").iterdir()), "who was killed holds nothing"
 
 
+def test_a_workers_mirror_goes_when_no_task_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And comes again when one does, also below a build slot that was made with the one before."""
+    source, root = Source(tmp_path), tmp_path / "worker"
+    monkeypatch.setenv("KBENCH_CACHE", str(root))
+    one, other = source.commits[0], source.commits[2]
+    where = site.Site(str(tmp_path / "shared"), str(source.repository.path), "", PLAIN, None, None)
+    assert isinstance(site.build(where, one), KernelImage)
+    assert "mirrors" in kinds(root)
+    with site.at_work(where) as here:
+        here.fetch(one)
+        prune(root, 0, grace_s=0)
+        assert kinds(root) == ["mirrors"]
+        prune(root, 0)
+    prune(root, 0, grace_s=0)
+    assert kinds(root) == []
+    for commit in (one, other):
+        assert isinstance(site.build(where, commit), KernelImage)
+        shutil.rmtree(root / "mirrors")
+
+
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Source(tmp_path)
     source.build(0)
@@ -190,6 +215,28 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "of 2.0 GiB" in shown.stdout
     found = json.loads(kbench("--clear", "--json").stdout)
     assert (found["limit"], found["pruned"]["in_use"]) == (2 << 30, 1), "the kernel is ours, the slot nobody's"
-    assert [kind["kind"] for kind in found["kinds"]] == ["kernels"]
+    assert [kind["kind"] for kind in found["kinds"]] == ["kernels", "other"]
+    du = subprocess.run(["du", "-s", "-B1", source.store.root], capture_output=True, text=True, check=True)
+    assert found["size"] == sum(kind["size"] for kind in found["kinds"]) == int(du.stdout.split()[0])
     assert kbench("--clear", "--prune").returncode == 2
     assert kbench("--size", "lots").returncode == 2
+
+
+def test_a_cache_that_others_write_to_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs and kernels in it are run: whoever made the folder first, below /tmp for one, does not choose them."""
+    new, shared = tmp_path / "new" / "cache", tmp_path / "shared"
+    monkeypatch.setenv("KBENCH_CACHE", str(new))
+    assert cache_dir().stat().st_mode & 0o777 == 0o700
+    shared.mkdir()
+    monkeypatch.setenv("KBENCH_CACHE", str(shared))
+    shared.chmod(0o1777)
+    Store()
+    if os.geteuid():
+        return
+    for owner, mode, member in ((NOBODY, 0o755, 0), (NOBODY, 0o700, 0), (0, 0o1777, NOBODY)):
+        shared.chmod(mode)
+        os.chown(shared, owner, owner)
+        os.chown(shared / "objects", member, member)
+        for root in (None, shared):
+            with pytest.raises(StorageError, match="nobody else writes to"):
+                Store(root)

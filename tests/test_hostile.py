@@ -36,9 +36,11 @@ from kbench.patterns import LinePattern
 from kbench.records import KernelImage, MachineSpec
 from kbench.repository import Repository
 from kbench.resources import data_dir, notebooks_dir
+from kbench.study import archive as archive_of_logs
+from kbench.study.collection import import_logs
 from kbench.targets import LAB, UM
+from kbench.text import clean
 from kbench.widgets.export import export_html
-from kbench.widgets.text import clean
 from tests.fast_import import ENVIRONMENT, Commit, git, make_repository
 from tests.jupyter_browser import chromium, open_page
 
@@ -397,6 +399,94 @@ def test_a_program_that_eats_the_compiler(tmp_path: Path, monkeypatch: pytest.Mo
     path.write_text("int main(void) { return 0; }\n")
     assert initramfs(UM, path)
     assert not (tmp_path / "PWNED").exists()
+
+
+@pytest.mark.timeout(60)
+def test_an_archive_of_logs_written_to_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes unpack to any number: of a member, of a header, of members; what came before is kept, names are text."""
+
+    class Zeros(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            return bytes(size)
+
+    def packed(*members: tuple[str, int, bytes]) -> Path:
+        path = tmp_path / f"{time.monotonic_ns()}.tar.gz"
+        with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+            for name, size, kind in members:
+                member = tarfile.TarInfo(name)
+                member.size, member.type = size, kind
+                archive.addfile(member, Zeros())
+        return path
+
+    monkeypatch.setattr(archive_of_logs, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(archive_of_logs, "MAX_ARCHIVE_BYTES", 4 << 20)
+    monkeypatch.setattr(archive_of_logs, "MAX_MEMBERS", 10)
+    log = ("a\udcff", 3, tarfile.REGTYPE)
+    for hostile, problem in (
+        ([("big", 2 << 20, tarfile.REGTYPE)], ""),
+        ([("large", 5 << 20, tarfile.REGTYPE)], "unpacks to more"),
+        ([("header", 2 << 20, tarfile.XHDTYPE)], "part of more than"),
+        ([("many", 0, tarfile.REGTYPE)] * 11, "members"),
+    ):
+        done = import_logs([packed(log, *hostile)], tmp_path / f"{time.monotonic_ns()}")
+        assert "a\ufffd" in done.failed, "what is no log is told by name"
+        assert any(problem in reason for reason in done.failed.values()), done.failed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '#include "SECRET"',
+        "#include <SECRET>",
+        '#include "FOLDER/../secret"',
+        "#include </usr/include/../..SECRET>",
+        "#define _(x) <x>\n#include _(SECRET)",
+        '#include "link.h"',
+        '#include "SECRET"\n#error',
+        '# 1 "SECRET"\nroot',
+        '_Pragma("GCC pch_preprocess \\"SECRET\\"")',
+        'asm(".incbin \\"SECRET\\"");',
+        'asm(".include \\"SECRET\\"");',
+        'asm(".macro read a\\n.inc\\\\a \\"SECRET\\"\\n.endm\\nread bin");',
+        'asm(".incbin \\"link.h\\"");',
+    ],
+)
+def test_a_program_that_reads_the_host(text: str, place: Path, tmp_path: Path) -> None:
+    """It runs where it is told to: what it was compiled with is only its own, and errors tell nothing of other files."""
+    folder, secret = tmp_path / f"case #1 {SHELL}", tmp_path / "secret"
+    folder.mkdir()
+    secret.write_text("root:*:20228:0:99999:7:::\n")
+    (folder / "link.h").symlink_to(secret)
+    path = folder / "it.c"
+    path.write_text(text.replace("SECRET", str(secret)).replace("FOLDER", str(folder)) + "\nint main(void) { return 0; }\n")
+    with pytest.raises(ReproducerError) as refused:
+        initramfs(UM, path)
+    assert "99999" not in repr((str(refused.value), vars(refused.value)))
+    assert "99999" not in "".join(kept.read_text(errors="replace") for kept in (place / "cache" / "guests").iterdir())
+
+
+def test_a_program_with_files_of_its_own(place: Path, tmp_path: Path) -> None:
+    """Headers and data beside it go in, each time anew; what is wrong with it is said with its line."""
+    folder = tmp_path / "ca$e #1"
+    (folder / "below").mkdir(parents=True)
+    (folder / "below" / "own.h").write_text("#define N 3\n")
+    path = folder / "it.c"
+    includes = '#include <stdio.h>\n#include <linux/if.h>\n#include "below/own.h"\n'
+    text = includes + 'asm(".incbin \\"blob\\"");\nint main(void) { return N; }\n'
+    path.write_text(text)
+    for blob in (b"first content", b"second content"):
+        (folder / "blob").write_bytes(blob)
+        made = initramfs(UM, path)
+        assert made and blob in made.read_bytes()
+    wrongs = {
+        "return M": "it.c:5:.*M",
+        'asm("bogus"); return 0': "assembly in line 5",
+        "\n#include <none.h>\n": "it.c:6:.*none.h",
+    }
+    for wrong, shown in wrongs.items():
+        path.write_text(text.replace("return N", wrong))
+        with pytest.raises(ReproducerError, match=shown):
+            initramfs(UM, path)
 
 
 def test_nothing_is_unpickled_evaluated_or_given_to_a_shell() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -119,3 +122,60 @@ def test_killed_writer_loses_nothing_written(tmp_path: Path) -> None:
     assert written[: told + 1] == list(range(told + 1))
     assert len(written) <= told + 2
     assert sqlite3.connect(tmp_path / FILE_NAME).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("name", ["", FILE_NAME, f"{FILE_NAME}.lock", "reproducer", "consoles", "consoles/001-abc", "minimise/x"])
+def test_nothing_is_written_through_a_link(name: str, tmp_path: Path) -> None:
+    """A case directory may come from anybody, who knows where the files of its reader are."""
+    folder, elsewhere = tmp_path / "case.kbench", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / FILE_NAME).write_text("")
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).symlink_to(elsewhere / FILE_NAME if name.startswith(FILE_NAME) or name == "reproducer" else elsewhere)
+    (tmp_path / "linux").symlink_to(elsewhere)  # not ours, and nothing to us
+    with pytest.raises(JournalError, match="symbolic link"):
+        opened(folder)
+    assert (elsewhere / FILE_NAME).read_text() == ""
+    assert [path.name for path in elsewhere.iterdir()] == [FILE_NAME]
+    with opened(tmp_path):
+        pass
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON experiments BEGIN DELETE FROM runs; END",
+        "DROP TABLE runs; CREATE VIEW runs AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n",
+        "DROP TABLE journal; CREATE VIEW journal AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x FROM n",
+        "CREATE VIRTUAL TABLE v USING fts5(x)",
+    ],
+)
+def test_sql_of_somebody_else_is_not_run(statement: str, tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        journal.ask(0, COMMIT, 20, "original")
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        database.executescript(statement)
+    with pytest.raises(JournalError, match="expected tables"):
+        opened(tmp_path)
+    with pytest.raises(JournalError, match="expected tables"):
+        read_journal(tmp_path, case_inputs={"bad": "case"}, case_name="demo", key="git")
+
+
+def test_values_of_somebody_else(tmp_path: Path) -> None:
+    """SQLite keeps any kind of value in any column."""
+    with opened(tmp_path / "case.kbench") as journal:
+        first = journal.ask(0, COMMIT, 20, "original")
+        journal.ran(first, 0, Run(Outcome.OK), 0.5)
+    changes = (
+        *("experiments SET build = ?", "experiments SET commit_id = ?", "experiments SET test_s = ?"),
+        *("runs SET outcome = ?", "runs SET boot_s = ?", "journal SET inputs = ?"),
+    )
+    values = ("[" * 100_000, b"\xff", "../../../x")
+    for change, value in [*itertools.product(changes, values), (changes[0], "7"), (changes[-1], "7")]:
+        shutil.copytree(tmp_path / "case.kbench", tmp_path / "copy")
+        with contextlib.closing(sqlite3.connect(tmp_path / "copy" / FILE_NAME)) as database, database:
+            database.execute(f"UPDATE {change}", (value,))
+        with pytest.raises(JournalError, match="as it was written"):
+            read_journal(tmp_path / "copy", case_inputs={"bad": "case"}, case_name="demo", key="git")
+        shutil.rmtree(tmp_path / "copy")

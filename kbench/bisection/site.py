@@ -18,8 +18,10 @@ from pathlib import Path
 import kbench
 from kbench.bisection.laboratory import CrashFindings, LocalLaboratory, check_build, check_machine
 from kbench.errors import BuildError, LostMachineError, MachineLacksError, StorageError
+from kbench.kernels import cache
 from kbench.kernels.artefacts import Artefacts, SharedStore
 from kbench.kernels.toolchain import toolchain
+from kbench.leases import Lease
 from kbench.liveness import Liveness
 from kbench.records import KernelImage, Outcome, Run, Target
 from kbench.repository import Repository
@@ -45,7 +47,7 @@ class Site:
 
 def check(site: Site, builds: bool) -> Mapping[str, str]:
     """Look for what a worker needs, to build or else to run, and return its toolchain."""
-    with _at_work(site) as here:
+    with at_work(site) as here:
         if kbench.__version__ != site.version:
             raise MachineLacksError(f"cluster: expected kbench {site.version}, seen {kbench.__version__}; install one everywhere")
         if builds:
@@ -57,7 +59,7 @@ def check(site: Site, builds: bool) -> Mapping[str, str]:
 
 def build(site: Site, commit: str) -> KernelImage | BuildError:
     """Return the kernel of a commit, from the artefacts or from this worker's compiler; that it does not build is an answer."""
-    with _at_work(site) as here:
+    with at_work(site) as here:
         try:
             return here.build(commit)
         except BuildError as error:
@@ -68,7 +70,7 @@ def run(site: Site, kernel: KernelImage | BuildError) -> tuple[Run, bytes]:
     """Run the reproducer once; return the run, without the path of its console, and what that printed."""
     if isinstance(kernel, BuildError):  # begun before that was known; nobody reads it
         return Run(Outcome.INFRA, str(kernel)), b""
-    with _at_work(site) as here:
+    with at_work(site) as here:
         console = here.folder / "console"
         kernel = here.located(replace(kernel, symbols=None, config=None))  # much larger, and no machine reads them
         [(_, done)] = each_run(kernel, [0], reproducer=here.reproducer, console=lambda _: console, jobs=1)
@@ -77,7 +79,7 @@ def run(site: Site, kernel: KernelImage | BuildError) -> tuple[Run, bytes]:
 
 def explain(site: Site, kernel: KernelImage, crashed: Run, console: bytes) -> CrashFindings:
     """As `Laboratory.explain`, of a run with that console."""
-    with _at_work(site) as here:
+    with at_work(site) as here:
         if kernel.commit:
             here.fetch(kernel.commit)  # the tree says who is told of the guilty file
         return here.laboratory.explain(here.located(kernel), here.with_console(crashed, console))
@@ -85,7 +87,7 @@ def explain(site: Site, kernel: KernelImage, crashed: Run, console: bytes) -> Cr
 
 def liveness(site: Site, kernel: KernelImage, original: KernelImage, crashed: Run, console: bytes) -> Liveness:
     """As `Laboratory.liveness`, of a run with that console."""
-    with _at_work(site) as here:
+    with at_work(site) as here:
         kernel, original = here.located(kernel), here.located(original)
         return here.laboratory.liveness(kernel, original, here.with_console(crashed, console))
 
@@ -96,12 +98,20 @@ class _AtWork:
     def __init__(self, site: Site, folder: Path) -> None:
         self._site, self.folder = site, folder
         self._store = SharedStore(Artefacts(site.artefacts))
+        self._lease = Lease(self._store.root)
         self.reproducer = None if site.reproducer is None else self._written("reproducer", site.reproducer)
+
+    def close(self) -> None:
+        """Let go of the mirror."""
+        self._lease.close()
 
     @cached_property
     def _mirror(self) -> Mirror:
-        name = hashlib.sha256((self._site.source or self._site.repository).encode()).hexdigest()[:16]
-        return Mirror(self._store.root / "mirrors" / f"{name}.git", self._site.source)
+        name = f"mirrors/{hashlib.sha256((self._site.source or self._site.repository).encode()).hexdigest()[:16]}.git"
+        self._lease.hold(name)
+        mirror = Mirror(self._store.root / name, self._site.source)
+        cache.touch(mirror.path)
+        return mirror
 
     @cached_property
     def laboratory(self) -> LocalLaboratory:
@@ -159,10 +169,10 @@ class _AtWork:
 
 
 @contextlib.contextmanager
-def _at_work(site: Site) -> Iterator[_AtWork]:
+def at_work(site: Site) -> Iterator[_AtWork]:
     """Say on which worker something is missing."""
     try:
-        with tempfile.TemporaryDirectory(prefix="kbench-") as folder:
-            yield _AtWork(site, Path(folder))
+        with tempfile.TemporaryDirectory(prefix="kbench-") as folder, contextlib.closing(_AtWork(site, Path(folder))) as here:
+            yield here
     except (MachineLacksError, StorageError) as error:
         raise type(error)(f"{error} (on worker {socket.gethostname()})") from None

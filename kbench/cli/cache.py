@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,9 @@ _ABOUT = {
     "build slots": "worktrees and objects: the next build compiles only what differs",
     "guests": "what Linux guests start with",
     "sources": "Linux sources that labs begin with",
+    "mirrors": "repositories that a cluster's worker builds from",
     "ccache": "compiled files, by ccache",
-    "other": "not for kbench to remove by itself",
+    "other": "locks and folders, and what is not for kbench to remove by itself",
 }
 
 
@@ -46,8 +47,8 @@ def cache(*, prune: bool, size: str | None, clear: bool, as_json: bool) -> int:
     most = kept.limit(root) if size is None else kept.parse_size(size, shutil.disk_usage(root).total)
     pruned = kept.prune(root, 0, grace_s=0.0) if clear else kept.prune(root, most) if prune or size else None
     found = kept.survey(root)
-    kinds = _kinds(found)
-    total = sum(item.size for item in found)
+    total = kept.size_of(root)
+    kinds = _kinds(found, total)
     if as_json:
         print_json({"root": root, "limit": most, "size": total, "kinds": kinds, "pruned": pruned and asdict(pruned)})
         return 0
@@ -65,14 +66,17 @@ def gib(size: int) -> str:
     return f"{size / (1 << unit):.1f} {'GMK'[(30 - unit) // 10]}iB"
 
 
-def _kinds(items: Iterable[Item]) -> list[dict[str, Any]]:
-    found = list(items)
-    chosen = {kind: [item for item in found if item.kind == kind] for kind in _ABOUT}
-    return [
-        {"kind": kind, "n": len(of), "size": sum(item.size for item in of), "used": max(item.used for item in of)}
-        for kind, of in chosen.items()
-        if of
-    ]
+def _kinds(found: Sequence[Item], total: int) -> list[dict[str, Any]]:
+    """The rows of the table; what is no item, such as folders and locks, is among "other", so that they add up."""
+    rows = []
+    for kind in _ABOUT:
+        of = [item for item in found if item.kind == kind]
+        size = sum(item.size for item in of)
+        if kind == "other":
+            size = total - sum(item.size for item in found if item.kind != "other")
+        if of or kind == "other":
+            rows.append({"kind": kind, "n": len(of), "size": size, "used": max((one.used for one in of or found), default=0.0)})
+    return rows
 
 
 def _ago(used: float) -> str:

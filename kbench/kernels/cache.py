@@ -36,7 +36,8 @@ PAUSE_S, RELIEF = 3600.0, 0.8
 GRACE_S = 3600.0
 CCACHE_SHARE = 0.25
 ASIDE_S = 3600.0  # a file that has been written for so long belongs to nobody
-OURS = frozenset({"builds", "objects", "slots", "guests", "sources", "leases"})
+FOLDERS = ("guests", "sources", "mirrors")  # what is in them goes as it is
+OURS = frozenset({"builds", "objects", "slots", "leases", *FOLDERS})
 GONE = ".gone-"  # begins the name of a folder that is being removed
 ASIDE = ".new-"  # of a file that is being written
 _SIZE = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(?:([KMGT])(?:i?B)?|(%)|B)?\s*", re.IGNORECASE)
@@ -46,7 +47,7 @@ _SIZE = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(?:([KMGT])(?:i?B)?|(%)
 class Item:
     """Something that goes as a whole, or stays."""
 
-    kind: str  # "kernels", "build slots", "guests", "sources"; or "ccache" and "other", which are not removed one by one
+    kind: str  # "kernels", "build slots", one of `FOLDERS`; or "ccache" and "other", which are not removed one by one
     path: Path
     size: int  # bytes on disk
     used: float  # seconds since the epoch
@@ -99,7 +100,7 @@ def touch(path: Path) -> None:
 
 def survey(root: Path) -> list[Item]:
     """Return what is there, least recently used first."""
-    found = [*_kernels(root), *_slots(root), *_flat("guests", root / "guests"), *_flat("sources", root / "sources")]
+    found = [*_kernels(root), *_slots(root), *(item for name in FOLDERS for item in _flat(name, root / name))]
     for item in _flat("other", root):
         if item.path.name == "ccache":
             found.append(replace(item, kind="ccache"))
@@ -175,7 +176,7 @@ def _read(entry: Path) -> list[str]:
 def _slots(root: Path) -> Iterator[Item]:
     for owner in _children(root / "slots"):
         for slot in _children(owner):
-            size = sum(map(_tree_size, _contents(slot)))
+            size = sum(map(size_of, _contents(slot)))
             if size:
                 yield Item("build slots", slot, size, _used(slot / "lock"))
 
@@ -187,7 +188,7 @@ def _contents(slot: Path) -> list[Path]:
 def _flat(kind: str, folder: Path) -> Iterator[Item]:
     for path in _children(folder):
         if path.suffix != ".lock":
-            yield Item(kind, path, _tree_size(path), _used(path))
+            yield Item(kind, path, size_of(path), _used(path))
 
 
 def _children(folder: Path, *, hidden: bool = False) -> list[Path]:
@@ -209,15 +210,22 @@ def _size(path: Path) -> int:
     return 0
 
 
-def _tree_size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Return the bytes on disk of a file, or of a folder with all there is in it, as `du` counts them."""
     total, folders = _size(path), [path] if path.is_dir() and not path.is_symlink() else []
+    linked: set[tuple[int, int]] = set()  # files of several names are on disk once
     while folders:
         with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    seen = entry.stat(follow_symlinks=False)
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(Path(entry.path))
+                    elif seen.st_nlink > 1:
+                        if (seen.st_dev, seen.st_ino) in linked:
+                            continue
+                        linked.add((seen.st_dev, seen.st_ino))
+                    total += seen.st_blocks * 512
     return total
 
 
@@ -276,7 +284,7 @@ def _git_record(tree: Path) -> Path | None:
 
 def _sweep(root: Path) -> None:
     """Remove what killed processes left half written or half removed."""
-    for folder in (root / name for name in ("builds", "objects", "guests", "sources")):
+    for folder in (root / name for name in ("builds", "objects", *FOLDERS)):
         for path in _children(folder, hidden=True):
             if path.name.startswith(GONE):
                 shutil.rmtree(path, ignore_errors=True)
@@ -286,7 +294,7 @@ def _sweep(root: Path) -> None:
 
 def _trim_ccache(root: Path, size: int) -> None:
     folder, ccache = root / "ccache", shutil.which("ccache")
-    if folder.is_dir() and _tree_size(folder) > size:
+    if folder.is_dir() and size_of(folder) > size:
         if ccache is None:
             shutil.rmtree(folder, ignore_errors=True)
             return

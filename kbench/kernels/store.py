@@ -28,7 +28,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kbench.errors import StorageError
-from kbench.host import cache_dir, storage
+from kbench.host import cache_dir, storage, trusted
 from kbench.kernels import cache
 from kbench.leases import Lease
 
@@ -88,7 +88,7 @@ class Store:
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = (root or cache_dir()).absolute()
+        self.root = (trusted(root) if root else cache_dir()).absolute()
         self._lease = Lease(self.root)
         with storage("store", self.root):
             for name in ("builds", "objects", "slots"):

@@ -15,6 +15,7 @@ from kbench.errors import InputError, LogError
 from kbench.syzbot import BisectionLog, read_log
 
 MAX_BYTES = 64 << 20  # of one log, unpacked; the longest known one has 3 MB
+MAX_ARCHIVE_BYTES, MAX_MEMBERS = 2 << 30, 200_000  # of one archive, unpacked
 _GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 _BROKEN = (OSError, EOFError, lzma.LZMAError, tarfile.TarError, zlib.error)
 
@@ -103,11 +104,42 @@ def _is_archive(path: Path) -> bool:
 
 
 def _read_archive(path: Path) -> Iterator[Found]:
-    with _unpacked(path) as file, tarfile.open(fileobj=file) as archive:
-        for member in archive:
+    with _unpacked(path) as file, tarfile.open(fileobj=cast(IO[bytes], _Bounded(file)), mode="r:") as archive:
+        unpacked = 0
+        for number, member in enumerate(archive):
+            unpacked += member.size  # of a sparse file, much more than its archive has
+            if number == MAX_MEMBERS or unpacked > MAX_ARCHIVE_BYTES:
+                raise tarfile.ReadError(_TOO_MUCH)
             content = archive.extractfile(member) if member.isfile() else None
             if content:
-                yield _bounded(member.name.removeprefix("./"), content)
+                yield _bounded(_text(member.name.removeprefix("./")), content)
+
+
+_TOO_MUCH = f"it unpacks to more than {MAX_ARCHIVE_BYTES >> 20} MiB or {MAX_MEMBERS} members: unpack it, and name the folder"
+
+
+class _Bounded:
+    """An archive that is read so far and no further: tarfile skips a member by unpacking it, and reads headers of any size."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        if size > MAX_BYTES:
+            raise tarfile.ReadError(f"it has a part of more than {MAX_BYTES >> 20} MiB")
+        return self._file.read(size)
+
+    def seek(self, position: int) -> int:
+        if position > MAX_ARCHIVE_BYTES:
+            raise tarfile.ReadError(_TOO_MUCH)
+        return self._file.seek(position)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _text(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _bounded(name: str, file: IO[bytes]) -> Found:
