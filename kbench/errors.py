@@ -98,5 +98,9 @@ class StoppedError(KbenchError):
     """A person ended a bisection; nothing is lost."""
 
 
+class HeldError(KbenchError):
+    """Work was left because somebody paused or stopped it: do it again when it goes on."""
+
+
 class LostMachineError(KbenchError):
     """A machine broke while it was used. Retried, then INFRA; never a crash."""

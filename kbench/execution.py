@@ -12,13 +12,15 @@ worker. Keep it in a network of its own, or use TLS, whose options are `distribu
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from kbench.errors import LostMachineError, MachineLacksError
+from kbench.errors import HeldError, LostMachineError, MachineLacksError
+from kbench.hold import Hold, current
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -115,9 +117,17 @@ class Cluster:
             Too many workers were lost while they had it.
         MachineLacksError
             The scheduler is gone.
+        HeldError
+            Somebody paused or stopped the work of this thread; see `kbench.hold`.
         """
         from distributed import KilledWorker
 
+        hold, woken = current(), threading.Event()
+        future.add_done_callback(lambda _: woken.set())
+        with hold.heard(lambda: woken.set() if hold.interrupted else None):
+            while not (woken.wait(1.0) or future.done() or self._client.status != "running"):
+                pass  # a callback may be lost with the scheduler
+        _leave(hold)
         with self._reached():
             try:
                 return future.result()
@@ -127,7 +137,10 @@ class Cluster:
                 ) from error
 
     def batch(self, tasks: Iterable[tuple[int, Task | Future[Any]]], at_once: int) -> Iterator[tuple[int, Future[Any]]]:
-        """Yield (number, future) as tasks end, `at_once` of them handed in at a time; closing it gives up the others."""
+        """Yield (number, future) as tasks end, `at_once` of them handed in at a time; closing it gives up the others.
+
+        So does a pause or stop of this thread's work, as HeldError.
+        """
         from distributed import as_completed
 
         waiting, numbers = iter(tasks), dict[Any, int]()
@@ -139,10 +152,13 @@ class Cluster:
                 yield future
 
         going = as_completed(list(more(at_once)), loop=self._client.loop)
-        for future in going:
-            yield numbers.pop(future.key), future
-            del future  # or the worker keeps what it came to
-            going.update(list(more(1)))
+        hold = current()
+        with hold.heard(lambda: going.clear() if hold.interrupted else None):
+            for future in going:
+                yield numbers.pop(future.key), future
+                del future  # or the worker keeps what it came to
+                going.update(list(more(1)))
+        _leave(hold)
 
     def _workers(self) -> list[dict[str, Any]]:
         with self._reached():
@@ -167,3 +183,8 @@ class Cluster:
                 f"cluster: expected the scheduler at {self.address}, lost it ({type(error).__name__}); "
                 "start it and its workers, and start again: nothing is lost"
             ) from error
+
+
+def _leave(hold: Hold) -> None:
+    if hold.interrupted:
+        raise HeldError("cluster: somebody paused or stopped this; what is missing can be done later")

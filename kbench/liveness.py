@@ -33,6 +33,7 @@ from kbench.crash.frames import base_name, pointer_of, trace
 from kbench.crash.functions import DISPATCHERS, GENERIC
 from kbench.crash.symbolise import places
 from kbench.errors import InputError, LostMachineError
+from kbench.hold import current
 from kbench.machines import accelerator, initramfs, run
 from kbench.machines.entered import Breakpoints, can_watch, watch_functions
 from kbench.records import KernelImage, Outcome, Run
@@ -203,7 +204,7 @@ def entered(kernel: KernelImage, reference: Reference) -> Liveness:
     handed_in = initramfs(kernel.target, reference.reproducer)
     stops = Breakpoints(begin, tuple(innermost), tuple(outer), end)
     try:
-        seen = run(watch_functions(debugged, handed_in, stops, machine=table.machine, accelerator=how))
+        seen = run(watch_functions(debugged, handed_in, stops, machine=table.machine, accelerator=how), hold=current())
     except LostMachineError as lost:
         return Liveness(None, str(lost))
     if seen.address in watched:

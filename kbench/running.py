@@ -83,7 +83,7 @@ class RunningBisection:
         return BisectionReport(self.bisection) if self._over else None
 
     def pause(self) -> None:
-        """Start nothing more; machines that run are ended with the next run that ends, and their runs made later."""
+        """Leave everything as it is, at once: a build stands still, machines are ended and their runs made later."""
         self._control.pause()
 
     def resume(self) -> None:
@@ -91,7 +91,7 @@ class RunningBisection:
         self._control.resume()
 
     def stop(self) -> None:
-        """End it after the build or run that goes on; nothing is lost, `start` goes on."""
+        """End it at once; nothing is lost but a build or runs under way, `start` goes on."""
         self._control.stop()
 
     def mark(self, revision: str, verdict: Verdict | str) -> None:

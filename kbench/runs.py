@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kbench.errors import InputError, LostMachineError, ReproducerError
+from kbench.errors import HeldError, InputError, LostMachineError, ReproducerError
 from kbench.flakiness import Comparison, compare
+from kbench.hold import current
 from kbench.host import storage, usable_cores
 from kbench.judge import judge
 from kbench.machines import accelerator, initramfs, machine_loop, run_machine
@@ -157,10 +158,11 @@ def each_run(
 ) -> Iterator[tuple[int, Run]]:
     """Yield (number, run) as the runs end, in the caller's thread; closing the iterator ends the machines.
 
-    `reproducer` is the user's own file; what goes to the machines is made of it here, once.
+    `reproducer` is the user's own file; what goes to the machines is made of it here, once. HeldError when somebody pauses or
+    stops the work of this thread (`kbench.hold`): the machines are ended.
     """
     handed_in = initramfs(kernel.target, reproducer)
-    finished: queue.SimpleQueue[tuple[int, Run] | None] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[int, Run | None] | None] = queue.SimpleQueue()  # no run: somebody holds this
     kind = accelerator(kernel.target.machine)
     gate = asyncio.Semaphore(jobs or usable_cores())
 
@@ -187,10 +189,15 @@ def each_run(
 
     started: list[asyncio.Task[None]] = []
     machine_loop().call_soon_threadsafe(start)
-    item: tuple[int, Run] | None = (0, Run(Outcome.OK))
+    item: tuple[int, Run | None] | None = (0, None)
+    hold = current()
     try:
-        while (item := finished.get()) is not None:
-            yield item
+        with hold.heard(lambda: finished.put((0, None)) if hold.interrupted else None):
+            while (item := finished.get()) is not None:
+                number, run = item
+                if run is None:
+                    raise HeldError("repro: somebody paused or stopped this; the runs that are missing can be made later")
+                yield number, run
         _raise_first(started[0])
     finally:
         if item is not None:

@@ -131,6 +131,9 @@ def test_no_strategy_beats_the_bound() -> None:
         ("git", None), ("syzkaller", None), ("bayes", 0.8), ("bayes", 0.99),
     ]  # fmt: skip
     assert all(point.least_hours is not None and point.score.hours > point.least_hours > 0 for point in points)
+    axes = points.plot(width_in=4.0)
+    assert axes.figure.get_size_inches()[0] == 4.0
+    assert "bound: no search is above it" in axes.get_legend_handles_labels()[1]
     hours = [hour for hour, _ in bound(spec, costs)]
     assert hours == sorted(hours) and hours[0] == 0
     assert bound(WORLDS["trace"], costs) == []

@@ -6,20 +6,25 @@ and what was found out about them.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from kbench.bisection.ask import KernelSearch
 from kbench.bisection.control import MARKS, Control
 from kbench.bisection.laboratory import Laboratory
 from kbench.bisection.result import first_crash
-from kbench.errors import BuildError, JournalError
+from kbench.errors import BuildError, HeldError, JournalError
+from kbench.hold import under
 from kbench.journal import Entry, Journal
 from kbench.records import KernelImage, Outcome, Run, Step
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class NotWrittenError(Exception):
@@ -186,8 +191,9 @@ class Answers:
     def _build(self, asked: Asked) -> dict[str, Any]:
         """Build a commit and return what the journal keeps of it."""
         started = time.monotonic()
+        paused_s = self._control.paused_s
         try:
-            kernel = self._kernels[self.config, asked.commit] = self._laboratory.build(asked.commit)
+            kernel = self._kernels[self.config, asked.commit] = self._again(self._laboratory.build, asked.commit)
         except BuildError as error:
             file = error.evidence.get("file", "")
             return {
@@ -197,7 +203,7 @@ class Answers:
                 "signature": None,
                 "compiler": "",
                 "cached": bool(error.evidence.get("cached", False)),
-                "build_s": time.monotonic() - started,
+                "build_s": self._since(started, paused_s),
                 "files": self._search.learn([file] if file else []),  # what broke the build was about to go in
                 "notes": [],
                 "same_as": None,
@@ -210,7 +216,7 @@ class Answers:
             "signature": kernel.signature,
             "compiler": kernel.compiler,
             "cached": kernel.cached,
-            "build_s": time.monotonic() - started,
+            "build_s": self._since(started, paused_s),
             "files": self._search.learn(kernel.files),
             "notes": list(kernel.notes),
             "same_as": twin.commit if twin else None,
@@ -236,8 +242,19 @@ class Answers:
 
     def _kernel(self, commit: str) -> KernelImage:
         if (self.config, commit) not in self._kernels:
-            self._kernels[self.config, commit] = self._laboratory.build(commit)
+            self._kernels[self.config, commit] = self._again(self._laboratory.build, commit)
         return self._kernels[self.config, commit]
+
+    def _again(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Have something done, and done again when a pause came between."""
+        while True:
+            self._control.wait()
+            with contextlib.suppress(HeldError), under(self._control):
+                return work(*arguments, **named)
+
+    def _since(self, started: float, paused_s: float) -> float:
+        """Return the seconds since then, less those of a pause."""
+        return time.monotonic() - started - (self._control.paused_s - paused_s)
 
     def _run_missing(self, journal: Journal, entry: Entry, *, ends_early: bool) -> None:
         """Run what the journal does not have yet; each run is on disk before the next one is looked at.
@@ -249,17 +266,15 @@ class Answers:
         size = self._laboratory.width if ends_early else max(len(missing), 1)
         while missing and not (ends_early and any(self._shows_bug(run) for run in done.values())):
             self._control.wait()
+            kernel = self._kernel(entry.commit)
             last = time.monotonic()
-            for number, run in self._laboratory.run(
-                self._kernel(entry.commit), missing[:size], lambda n: self._console(entry, n)
-            ):
-                done[number] = run
-                now = time.monotonic()
-                journal.ran(entry.id, number, run, now - last)
-                seconds, last = now - last, now
-                self.change(runs=tuple(done[n] for n in sorted(done)), test_s=self.steps[-1].test_s + seconds)
-                if self._control.interrupted:
-                    break  # with the iterator the machines end that still run
+            with contextlib.suppress(HeldError), under(self._control):
+                for number, run in self._laboratory.run(kernel, missing[:size], lambda n: self._console(entry, n)):
+                    done[number] = run
+                    now = time.monotonic()
+                    journal.ran(entry.id, number, run, now - last)
+                    seconds, last = now - last, now
+                    self.change(runs=tuple(done[n] for n in sorted(done)), test_s=self.steps[-1].test_s + seconds)
             missing = [number for number in range(entry.runs) if number not in done]
 
     def _shows_bug(self, run: Run) -> bool:
@@ -268,17 +283,17 @@ class Answers:
 
     def _look_closer(self, journal: Journal, entry: Entry) -> Entry:
         """Find out what needs the kernel and is kept: where the first crash was, and whether clean runs got there."""
-        step, started = self.steps[-1], time.monotonic()
+        step, started, paused_s = self.steps[-1], time.monotonic(), self._control.paused_s
         if entry.findings is not None:
             return entry
         shown = first_crash(self.steps[self.since :])
         if shown is not None and shown[0] is step:
-            found = self._laboratory.explain(self._kernel(step.commit), shown[1])
+            found = self._again(self._laboratory.explain, self._kernel(step.commit), shown[1])
             findings: dict[str, Any] = {"report": found.report, "recipients": found.recipients}
         elif self._liveness and shown is not None and step.counts[Outcome.OK] and not step.titles:
             original, crashed = shown
-            seen = self._laboratory.liveness(self._kernel(step.commit), self._kernel(original.commit), crashed)
-            findings = {"reached": seen.reached, "reach": seen.why, "seconds": time.monotonic() - started}
+            seen = self._again(self._laboratory.liveness, self._kernel(step.commit), self._kernel(original.commit), crashed)
+            findings = {"reached": seen.reached, "reach": seen.why, "seconds": self._since(started, paused_s)}
         else:
             return entry
         journal.found(entry.id, findings)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from dataclasses import dataclass
 
-from kbench.errors import InputError, StoppedError
+from kbench.errors import InputError
+from kbench.hold import Hold
 from kbench.records import Verdict
 
 #: Stages of what a person orders; the journal keeps them like any other question.
@@ -24,41 +24,16 @@ class Order:
     runs: int = 0  # 0: a mark
 
 
-class Control:
+class Control(Hold):
     """Given to a `Bisection`, used from any thread.
 
-    A pause takes effect when the next run ends: machines that still run are ended, and their runs made later. Orders
-    are asked before the search's next question.
+    A pause takes effect at once: a build stands still and goes on later, machines are ended and their runs made later; what
+    a cluster builds is finished there. Orders are asked before the search's next question.
     """
 
     def __init__(self) -> None:
-        self._go = threading.Event()
-        self._go.set()
-        self._stopped = False
+        super().__init__()
         self._orders: deque[Order] = deque()
-
-    @property
-    def paused(self) -> bool:
-        """Whether nothing is started."""
-        return not self._go.is_set()
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether what runs is to be left: paused or stopped."""
-        return self.paused or self._stopped
-
-    def pause(self) -> None:
-        """Start nothing more until `resume`."""
-        self._go.clear()
-
-    def resume(self) -> None:
-        """Go on."""
-        self._go.set()
-
-    def stop(self) -> None:
-        """End the bisection; started again, it goes on where it stood."""
-        self._stopped = True
-        self._go.set()
 
     def order(self, commit: int, stage: str, runs: int = 0) -> None:
         """Have a revision marked, or run more.
@@ -75,9 +50,3 @@ class Control:
     def next_order(self) -> Order | None:
         """Take the oldest order that was not asked yet."""
         return self._orders.popleft() if self._orders else None
-
-    def wait(self) -> None:
-        """Return once nothing is paused; StoppedError when the bisection is to end."""
-        self._go.wait()
-        if self._stopped:
-            raise StoppedError("bisection: stopped by hand; start it again to go on")

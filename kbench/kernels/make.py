@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kbench.errors import BuildError, MachineLacksError, StorageError
+from kbench.hold import Hold, current
 from kbench.host import HEADERS, leashed, require
 from kbench.kernels.causes import root_cause
 
@@ -60,7 +61,7 @@ def run_commands(
     env : mapping
         The whole environment; what is left in its TMPDIR is the caller's to remove.
     timeout_s : float
-        For all of them together.
+        For all of them together; while a hold pauses them it does not run.
     interrupted : Path, optional
         Removed when all have ended by themselves; if it is still there later, objects may be half-written.
     roots : sequence of Path
@@ -73,12 +74,14 @@ def run_commands(
         the source file to blame or "".
     MachineLacksError
         A program is not there: the machine's fault, not the revision's.
+    StoppedError
+        Somebody stopped the work of this thread; see `kbench.hold`.
     StorageError
         The disk is full.
     """
-    output, deadline = "", time.monotonic() + timeout_s
+    output, clock = "", _Clock(timeout_s)
     for argv in commands:
-        code, text = _run(argv, cwd=cwd, env=env, timeout_s=deadline - time.monotonic())
+        code, text = _run(argv, cwd=cwd, env=env, clock=clock)
         output += text
         if code is None:
             raise BuildError(
@@ -105,8 +108,24 @@ def run_commands(
     return output
 
 
-def _run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: float) -> tuple[int | None, str]:
-    """Run one command; its exit code is None when time ran out."""
+class _Clock:
+    """Counts down while nobody holds this thread's work."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.hold = current()
+        self._end = time.monotonic() + timeout_s - self.hold.paused_s
+
+    @property
+    def left_s(self) -> float:
+        return self._end + self.hold.paused_s - time.monotonic()
+
+
+def _run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], clock: _Clock) -> tuple[int | None, str]:
+    """Run one command; its exit code is None when time ran out.
+
+    It stands still while somebody holds this thread's work. Should this process die then, the kernel wakes it to end it: its
+    group is an orphan (setpgid(2)).
+    """
     process = subprocess.Popen(
         leashed(argv, "build", signal="TERM"),  # make then removes the targets it had half written
         cwd=cwd,
@@ -119,11 +138,25 @@ def _run(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: f
     output = _Output(process)
     code: int | None = None
     try:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = process.wait(timeout=max(timeout_s, 0.01))
+        with clock.hold.heard(lambda: _follow(process, clock.hold)):
+            while code is None and clock.left_s > 0:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = process.wait(timeout=clock.left_s)
+                if code is None:
+                    clock.hold.wait()
     finally:
         _end(process)
+    if clock.hold.stopped:
+        clock.hold.wait()
     return code, output.text()
+
+
+def _follow(process: subprocess.Popen[bytes], hold: Hold) -> None:
+    """Freeze a build, let it go on, or end it."""
+    with contextlib.suppress(ProcessLookupError):
+        if hold.stopped:
+            os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGSTOP if hold.paused else signal.SIGCONT)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -131,6 +164,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGCONT)  # one that stands still ends when it goes on
             process.wait(timeout=2.0)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

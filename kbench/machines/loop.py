@@ -12,7 +12,11 @@ import contextlib
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError
 from typing import Any, TypeVar
+
+from kbench.errors import HeldError
+from kbench.hold import Hold
 
 T = TypeVar("T")
 
@@ -31,11 +35,11 @@ def machine_loop() -> asyncio.AbstractEventLoop:
     return _loops[pid]
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run(coroutine: Coroutine[Any, Any, T], *, hold: Hold | None = None) -> T:
     """Run `coroutine` on the machines' loop and return what it returns.
 
     Any exception in the calling thread, KeyboardInterrupt above all, cancels the coroutine and is raised again only
-    after it has cleaned up: no machine of its is left.
+    after it has cleaned up: no machine of its is left. So does a pause or stop of `hold`, as HeldError.
     """
     loop = machine_loop()
     with contextlib.suppress(RuntimeError):  # no loop runs in this thread: the usual case
@@ -51,8 +55,18 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
             ended.set()
 
     future = asyncio.run_coroutine_threadsafe(guarded(), loop)
+    hold = hold or Hold()
+
+    def leave() -> None:
+        if hold.interrupted:
+            future.cancel()
+
     try:
-        return future.result()
+        with hold.heard(leave):
+            return future.result()
+    except CancelledError:
+        ended.wait()
+        raise HeldError("boot: somebody paused or stopped this; it can be done later") from None
     except BaseException:
         if not future.done():
             future.cancel()
