@@ -17,6 +17,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+CORES := $(shell nproc)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help demo demo-linux test test-linux check bench bench-linux bench-search bench-lab bench-study bench-crash bench-dask
@@ -68,9 +69,9 @@ demo: install
 demo-linux: install-linux
 	@$(BIN)/kbench lab demo out/demo-linux --kernel linux
 
-# As many at a time as there are cores, each file by one of them.
+# One more at a time than there are cores, for some wait; each file by one of them.
 test: install-test
-	@$(BIN)/python -m pytest -m 'not linux and not faults' --numprocesses=auto --dist=loadfile
+	@$(BIN)/python -m pytest -m 'not linux and not faults' --numprocesses=$(shell expr $(CORES) + 1) --dist=loadfile
 
 # In two parts beside each other, each with slots of its own to build in: linking and booting take one core only.
 test-linux: packages-linux-test install-test
@@ -114,8 +115,9 @@ bench-sweep: install
 bench-widgets: install-test
 	@$(BIN)/python -m tests.bench_widgets
 
+# Half of their time they wait for what does not come.
 faults: install-test
-	@$(BIN)/python -m pytest -m faults --numprocesses=auto tests/test_faults.py
+	@$(BIN)/python -m pytest -m faults --numprocesses=$(shell expr $(CORES) \* 2) tests/test_faults.py
 
 soak: install-test
 	@$(BIN)/python -m tests.soak

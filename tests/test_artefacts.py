@@ -22,12 +22,32 @@ fsspec = pytest.importorskip("fsspec", reason="comes with the extra dask")
 IMAGE, KEY = b"\x7fELF image", "a" * 64
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def artefacts(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Artefacts]:
-    made = Artefacts(str(tmp_path / "shared") if request.param == "folder" else f"memory://{uuid.uuid4().hex}")
-    yield made
-    if request.param == "memory":
+    name = uuid.uuid4().hex
+    if request.param == "s3":
+        yield Artefacts(f"s3://{request.getfixturevalue('bucket')}/{name}")
+    elif request.param == "memory":
+        yield Artefacts(f"memory://{name}")
         fsspec.filesystem("memory").store.clear()
+    else:
+        yield Artefacts(str(tmp_path / "shared"))
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A bucket of a server on this machine that speaks S3."""
+    pytest.importorskip("s3fs", reason="artefacts in S3 take s3fs")
+    server = pytest.importorskip("moto.server", reason="a server that speaks S3: moto[server]").ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in (("ENDPOINT_URL", f"http://{host}:{port}"), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b")):
+            patch.setenv(f"AWS_{key}", value)
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.filesystem("s3").mkdir("kbench")
+        yield "kbench"
+    server.stop()
 
 
 def keep(store: SharedStore, folder: Path) -> str:
@@ -99,6 +119,16 @@ class Evil:
 def test_entries_are_not_trusted(artefacts: Artefacts, tmp_path: Path, content: bytes) -> None:
     spoil(artefacts, f"entries/{KEY}.json", content)
     assert SharedStore(artefacts, tmp_path / "one").find(KEY) is None
+
+
+def test_an_object_that_cannot_be_one_is_not_fetched(tmp_path: Path) -> None:
+    """A file with holes as large as a disk: nothing of it is copied."""
+    shared, name = Artefacts(str(tmp_path / "shared")), "b" * 64
+    keep(SharedStore(shared, tmp_path / "one"), tmp_path)
+    with (tmp_path / "shared" / "objects" / name).open("wb") as file:
+        file.truncate(1 << 43)
+    with pytest.raises(StorageError, match="8388608 MiB"), shared.fetched(name):
+        pass
 
 
 def test_names_and_urls_are_checked(artefacts: Artefacts, tmp_path: Path) -> None:

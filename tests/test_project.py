@@ -29,6 +29,7 @@ FLOORS = {
     "syzbot": 1,
     "reproducer": 1,
     "progress": 1,
+    "hold": 1,
     "host": 1,
     "leases": 1,
     "leash": 2,

@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import re
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,8 @@ _APPEAR_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "mem
 _BUILT = {"image": str, "signature": str, "compiler": str, "notes": list, "build_s": float | int}
 _FAILED = {"error": str, "file": str, "log": str}
 MAX_ENTRY_BYTES = 8 << 20
+#: What is fetched leaves so much room.
+SPARE_BYTES = 64 << 20
 
 
 class Artefacts:
@@ -98,11 +101,20 @@ class Artefacts:
 
     @contextlib.contextmanager
     def fetched(self, name: str) -> Iterator[Path | None]:
-        """Hold a copy of an object in a file here; None when it is not there, or was not what its name says: then it is gone."""
+        """Hold a copy of an object in a file here; None when it is not there, or was not what its name says: then it is gone.
+
+        StorageError when there is no room for it.
+        """
         source = self._place("objects", name)
         with tempfile.TemporaryDirectory(prefix="kbench-") as folder:
             path = Path(folder) / "object"
             with contextlib.suppress(FileNotFoundError), self._reached():
+                size, free = int(self._fs.size(source) or 0), shutil.disk_usage(folder).free
+                if size > free - SPARE_BYTES:
+                    raise StorageError(
+                        f"artefacts: expected room for {name[:12]} of {size >> 20} MiB, {free >> 20} are free below {folder}; "
+                        f"make some, or set TMPDIR, or remove it below {self.url} if that is no size of a kernel"
+                    )
                 self._fs.get_file(source, str(path))
                 if _sha256(path) != name:
                     path.unlink()
