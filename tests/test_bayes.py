@@ -19,7 +19,7 @@ from kbench.records import Verdict
 from kbench.search import Costs, Observation, Search
 from kbench.search.ancestry import Ancestry
 from kbench.search.bayes import BayesStrategy
-from kbench.search.question import Question
+from kbench.search.question import Question, SearchResult
 from kbench.search.suspects import suspicion
 from kbench.study.graphs import draw_graph
 from tests.test_search import drive, line, random_parents, seen, truth
@@ -261,6 +261,17 @@ def test_suspects_share_half_and_merges_are_hardly_any() -> None:
     assert weight[2] == pytest.approx(weight[within].sum() * 0.5 + weight[4]) and weight[1] == 1
 
 
+def test_those_that_mention_a_function_of_the_trace_have_half_of_that_half() -> None:
+    history = line(6)
+    touching, none = np.array([False, True, True, True, True, False]), np.zeros(6, dtype=np.bool_)
+    mentioning = np.array([True, False, True, False, False, False])  # the first touches none
+    weight = suspicion(history, touching, mentioning=mentioning)
+    assert weight.sum() == pytest.approx(6)
+    assert weight[touching].sum() == pytest.approx(6 * (0.5 + 0.5 * 4 / 6))
+    assert weight[2] - weight[1] == pytest.approx(6 * 0.25) and weight[0] == weight[5] == pytest.approx(0.5)
+    assert suspicion(history, touching, mentioning=none).tolist() == suspicion(history, touching).tolist()
+
+
 def test_where_silence_begins_is_less_suspect_than_where_the_bug_does() -> None:
     """A suspect is named with more confidence than another commit that the same runs point at."""
     confidence = {}
@@ -364,3 +375,27 @@ def test_the_shipped_priors_are_read() -> None:
     rates, log_weights = Priors.default().rates()
     assert np.exp(log_weights).sum() == pytest.approx(1) and rates[-1] == 1
     assert all(a < b for a, b in itertools.pairwise(rates))
+
+
+def test_the_ten_most_likely_are_listed_when_they_hold_most() -> None:
+    """Nothing between two tested revisions can be tested; much of the belief may be in a few suspects there."""
+
+    def end(broken: range, share: float) -> SearchResult:
+        touching = np.zeros(400, dtype=np.bool_)
+        touching[[60, 70, 80]] = True
+        history = line(400)
+        search = strategy(history, 399, Priors(), prior=suspicion(history, touching, share=share))
+        search.tell(seen(399, "bad"))
+        drive_to_the_end(search, lambda commit: "skip" if commit in broken else "bad" if commit >= 100 else "good")
+        result = search.result
+        assert result.outcome == "inconclusive" and result.culprit is None
+        assert result.confidence == pytest.approx(sum(p for _, p in result.candidates))
+        return result
+
+    ten = end(range(50, 300), 0.8)
+    assert len(ten.candidates) == 10 and ten.confidence >= 0.6
+    assert {60, 70, 80} == {commit for commit, _ in ten.candidates[:3]}
+    whole = end(range(50, 300), 0.0)
+    assert len(whole.candidates) > 200 and whole.confidence >= 0.95, "ten hold too little"
+    some = end(range(50, 130), 0.4)
+    assert 50 < len(some.candidates) <= 81 and some.confidence >= 0.95, "few enough to look at"

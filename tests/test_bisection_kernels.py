@@ -16,11 +16,12 @@ import pytest
 
 from kbench import syzbot
 from kbench.bisection import Bisection, make_case
+from kbench.bisection.laboratory import CrashFindings
 from kbench.bisection.report import bisection_log
 from kbench.bisection.view import view
 from kbench.errors import BuildError, JournalError
 from kbench.journal import FORMAT, Journal
-from kbench.records import Run, Verdict
+from kbench.records import KernelImage, Run, Verdict
 from tests.fast_import import Commit, make_repository
 from tests.laboratories import CRASH, OK, Killed, TableLaboratory
 
@@ -141,6 +142,36 @@ def test_a_merged_side_branch_is_searched_too(tmp_path: Path) -> None:
     result = bisection.run()
     assert (result.culprit, result.n_commits, result.n_kernels) == (commits[14], 29, 10)
     assert {index[step.commit] for step in bisection.steps if step.stage == "bisect"} <= set(range(10, 20))
+
+
+def test_a_function_of_the_trace_points_at_few(tmp_path: Path) -> None:
+    """Of fifty commits that touch the file one is in the function that crashes; another two name it."""
+    rows = [Commit(message=b"base\n", files={"fs/pipe.c": b"", "kernel/a.c": b"0"})]
+    lines = [f"int f{i}(void) {{ return 0; }}\n" for i in range(60)]
+    for i in range(1, 51):
+        text = "".join(lines[: i + 1])
+        if i >= 7:
+            text = text.replace("int f3(void) { return 0; }", "int f3(void) { return 1; }")
+        rows.append(Commit([i - 1], f"change {i}\n".encode(), {"fs/pipe.c": text.encode()}))
+    commits = make_repository(tmp_path / "repo", rows, {"v1.0": 0})
+
+    class Laboratory(TableLaboratory):
+        def explain(self, kernel: KernelImage, crashed: Run) -> CrashFindings:
+            return CrashFindings(f"BUG: in {self.function}+0x1/0x2 fs/pipe.c:3\n")
+
+        function = "f3"
+
+    def built(function: str) -> int:
+        laboratory = Laboratory(
+            lambda commit, _: CRASH if commits.index(commit) >= 7 else OK, files=lambda _: ("fs/pipe.c", "kernel/a.c")
+        )
+        laboratory.function = function
+        given = {"repository": "repo", "bad": "master", "good": "v1.0", "relevance": True, "name": "demo", "proof": 0, **KEYS}
+        bisection = Bisection(make_case(given, folder=tmp_path), laboratory=laboratory, output=tmp_path / function)
+        assert bisection.run().culprit == commits[7]
+        return len(laboratory.built)
+
+    assert built("f3") < built("nobody")
 
 
 def test_without_relevance_commits_are_counted(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kbench import crash
+from kbench.crash.guilty import trace_files, trace_functions
 from kbench.crash.kinds import KINDS, MARKERS
 from kbench.crash.titles import MAX_TITLE, clean, type_of
 
@@ -180,6 +181,17 @@ def test_ten_megabytes_come_to_an_end(text: str) -> None:
     """Whatever the text resembles: what went over it more than once for each line would take hours."""
     crash.parse(text)
     crash.guilty_file(text)
+
+
+def test_what_a_trace_names() -> None:
+    report = (
+        "BUG: KASAN: use-after-free in inode_get+0x19/0x27 fs/ramfs.c:11\n"
+        "RIP: 0010:pipe_lock fs/pipe.c:69 [inline]\nRIP: 0010:pipe_write.isra.0+0x1c/0x2b ./fs/pipe.c:468\n"
+        " kzalloc+0x14/0x33 include/linux/slab.h:3\n start+0x1/0x2\n"
+        "WARNING: CPU: 0 PID: 1 at fs/pipe.c:9 pipe_poll+0x1/0x2 fs/pipe.c:9\n irq event stamp: by f+0x1/0x2 fs/file.c:1\n"
+    )
+    assert trace_functions(report) == {"inode_get", "pipe_lock", "pipe_write", "pipe_poll"}
+    assert trace_files(report) == {"fs/ramfs.c", "fs/pipe.c"}
 
 
 def test_guilty_file() -> None:

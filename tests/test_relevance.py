@@ -202,6 +202,26 @@ def test_changes_come_from_git(tmp_path: Path) -> None:
     assert repository.differing(commits[1], commits[3]) == {"side\nway"}
 
 
+def test_commits_that_mention_a_function_come_from_git(tmp_path: Path) -> None:
+    """A hunk's function is the one it lies in, no label; other files, contexts and messages do not count."""
+    body = "int get(int n)\n{\n\tn++;\n%s\nout:\n\tn--;\n%s\n\treturn n;\n}\n\nint put(int n)\n{\n%s\n\treturn get(n);\n}\n"
+    fills = [("", "", ""), ("\tn = 2;", "", ""), ("\tn = 2;", "\tn = 3;", ""), ("\tn = 2;", "\tn = 3;", "\tlock();")]
+    texts = [(body % fill).encode() for fill in fills]
+    texts.append(texts[-1].replace(b"get(n);", b"got(n);"))
+    rows = [Commit([i - 1] if i else [], b"speaks of get\n", {"fs/a b.c": text}) for i, text in enumerate(texts)]
+    rows.append(Commit([4], files={"other.c": b"int get(int n) { return n; }\n"}))
+    commits = make_repository(tmp_path / "repo", rows)
+
+    def mentioning(*functions: str, files: tuple[str, ...] = ("fs/a b.c", "*.c")) -> list[int]:
+        return [commits.index(one) for one in Repository(tmp_path / "repo").mentioning(commits, files, functions)]
+
+    assert mentioning("get") == [0, 1, 2, 4], "made, above the label, below it, no longer called"
+    assert mentioning("put", "nobody") == [0, 3, 4]
+    assert mentioning("out") == [0]
+    assert mentioning("get", files=("other.c",)) == [5]
+    assert mentioning() == mentioning("get", files=()) == []
+
+
 def test_twenty_thousand_commits_fold(n: int = 20_000) -> None:
     """Each commit that touches a compiled file is a kernel, and few besides; the time it takes is printed."""
     rng = np.random.default_rng(7)

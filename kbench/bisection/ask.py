@@ -6,7 +6,7 @@ apart; the search is then made anew on what is known and told again all that it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import reduce
 
@@ -32,10 +32,17 @@ class KernelSearch:
     plan : Plan
     relevance : callable, optional
         Returns the changes of the commits of a mask; called once, when the range is known. None: every commit counts.
+    mentioning : callable, optional
+        Returns those of a mask of commits whose change of some files is in one of some functions, or names one; called after it.
     """
 
-    def __init__(self, plan: Plan, relevance: Callable[[Mask], Relevance] | None = None) -> None:
-        self._plan, self._load = plan, relevance
+    def __init__(
+        self,
+        plan: Plan,
+        relevance: Callable[[Mask], Relevance] | None = None,
+        mentioning: Callable[[Mask, Collection[str], Collection[str]], Mask] | None = None,
+    ) -> None:
+        self._plan, self._load, self._read_mentions = plan, relevance, mentioning
         self._n_commits = plan.n_candidates
         self._named = {plan.original, plan.bad, *plan.good, *(index for _, index in plan.tags)}
         self._told: list[Observation] = []
@@ -44,7 +51,8 @@ class KernelSearch:
         self._range: Mask | None = None  # candidates when the range was known
         self._stale = False
         self._costs: Costs | None = None
-        self._suspects: frozenset[str] = frozenset()
+        self._trace: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()  # files, functions
+        self._touching = self._mentioning = np.zeros(len(plan.history), dtype=np.bool_)
         self._take(unfolded(plan.history))
 
     @property
@@ -78,9 +86,9 @@ class KernelSearch:
         self._search.tell(self._of_kernel(observation))
         self.settle()
 
-    def expect(self, costs: Costs | None, suspects: frozenset[str]) -> None:
-        """Take in what experiments cost here, and the files that the crash's trace names, before the first answer is told."""
-        self._costs, self._suspects = costs, suspects
+    def expect(self, costs: Costs | None, files: frozenset[str], functions: frozenset[str]) -> None:
+        """Take in what experiments cost here, and what the crash's trace names, before the first answer is told."""
+        self._costs, self._trace = costs, (files, functions)
         self._take(self._fold)
 
     def restart(self, observation: Observation) -> None:
@@ -98,11 +106,13 @@ class KernelSearch:
                 return
             self._range = self.remaining
             self._relevance = self._load(self._range)
+            self._suspect(self._relevance, self._range)
         elif not self._stale:
             return
         self._stale = False
         if self._files is None or self._relevance is None:
             self._range = self._relevance = self._load = None
+            self._touching = self._mentioning = np.zeros(len(self._plan.history), dtype=np.bool_)
             self._take(unfolded(self._plan.history))
             return
         keep = self._named | {seen.commit for seen in self._told}
@@ -166,11 +176,17 @@ class KernelSearch:
         return replace(observation, commit=int(self._fold.kernels[observation.commit]))
 
     def _prior(self) -> FloatArray:
+        first, within = self._fold.first, self._range
+        inside = None if within is None else within[first]
+        return suspicion(self._fold.history, self._touching[first], inside, mentioning=self._mentioning[first])
+
+    def _suspect(self, relevance: Relevance, within: Mask) -> None:
         # Which commits touch what is known once the range is.
-        history, first = self._fold.history, self._fold.first
-        if self._relevance is None or self._range is None:
-            return suspicion(history, np.zeros(len(history), dtype=np.bool_))
-        return suspicion(history, self._relevance.touching(self._suspects)[first], self._range[first])
+        files, functions = self._trace
+        self._touching = relevance.touching(files)
+        if self._read_mentions:
+            merges = np.array([len(row) > 1 for row in self._plan.history.parents], dtype=np.bool_)
+            self._mentioning = self._read_mentions(self._touching & within & ~merges, files, functions)
 
     def _take(self, fold: Fold) -> None:
         plan, self._fold = self._plan, fold

@@ -7,10 +7,11 @@ journal it takes what is written for answered and goes on with the first thing t
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from kbench.bisection.control import BY_HAND, MARKS, Control
 from kbench.bisection.laboratory import Laboratory, laboratory_of
 from kbench.bisection.plan import Plan, make_plan
 from kbench.bisection.result import BisectionResult, costs, first_crash, marked, observation
-from kbench.crash.guilty import trace_files
+from kbench.crash.guilty import trace_files, trace_functions
+from kbench.errors import RevisionError
 from kbench.evidence.priors import FloatArray
 from kbench.history import Mask
 from kbench.host import storage
@@ -84,7 +86,7 @@ class Bisection:
         self._positions = {commit: index for index, commit in enumerate(self.plan.history.commits)}
         self.result: BisectionResult | None = None
         self.started = ""
-        self.search = KernelSearch(self.plan, self._read_changes if self.plan.relevance else None)
+        self.search = KernelSearch(self.plan, self._read_changes if self.plan.relevance else None, self._read_mentions)
         self.control = control or Control()
         self._on_change = on_change or (lambda _: None)
         self._laboratory = laboratory or laboratory_of(
@@ -267,7 +269,8 @@ class Bisection:
         commit = step.position
         assert commit is not None  # steps of a real history have one
         if step.stage == "original":
-            self.search.expect(costs(step), trace_files(self.answers.report))
+            report = self.answers.report
+            self.search.expect(costs(step), trace_files(report), trace_functions(report))
         self.search.tell(self._observation(commit, step))
         assumed = [(older, left) for older, left in self.search.assumed if older not in self._assumed]
         after = [*(left for _, left in assumed), self.search.remaining]  # of the answer, then of each assumption
@@ -336,3 +339,14 @@ class Bisection:
             deciding = functools.partial(linux_decides, source_archs=linux.source_archs)
         newest = self.repository.paths(plan.hash(plan.bad))
         return Relevance(plan.history, dict(self.repository.changes(names)), newest, deciding)
+
+    def _read_mentions(self, commits: Mask, files: Collection[str], functions: Collection[str]) -> Mask:
+        """Read which of the commits change one of some functions, or what names one, in some files.
+
+        None where that cannot be read: in a partial clone it may take objects that were never fetched.
+        """
+        names = [self.plan.hash(commit) for commit in np.flatnonzero(commits).tolist()]
+        mask = np.zeros(len(commits), dtype=np.bool_)
+        with contextlib.suppress(RevisionError):
+            mask[[self._positions[name] for name in self.repository.mentioning(names, files, functions)]] = True
+        return mask

@@ -10,6 +10,9 @@ from pathlib import PurePosixPath
 _FILE = re.compile(
     r"(?<![\w/.+-])((?:\.{0,2}[\w+-][\w.+-]{0,80}/|\.{1,2}/){1,16}[\w+-][\w.+-]{0,80}\.(?:c|h|S|rs)):[0-9]{1,7}(?![0-9])"
 )
+# What the compiler adds to a name begins with a dot.
+_OFFSET = r"(?:\.[\w.]{1,60})?\+0x[0-9a-f]{1,16}/0x[0-9a-f]{1,16}"
+_CALL = re.compile(rf"(?<![\w.])([A-Za-z_]\w{{0,120}})({_OFFSET})? {{1,4}}{_FILE.pattern}( \[inline\])?")
 
 # Where bugs show and not where they are.
 _GENERIC = re.compile(
@@ -48,6 +51,14 @@ def guilty_file(report: str) -> str:
 def trace_files(report: str) -> frozenset[str]:
     """The files that a report names and that are not generic, relative to the source tree."""
     return frozenset(file for file in _files(_lines(report)) if not _GENERIC.match(file))
+
+
+def trace_functions(report: str) -> frozenset[str]:
+    """The functions that a report names together with such a file: `pipe_write+0x1c/0x2b fs/pipe.c:468`."""
+    found = (match.groups() for line in _lines(report) if not _NO_PLACE.search(line) for match in _CALL.finditer(line))
+    return frozenset(
+        name for name, offset, file, inline in found if (offset or inline) and not _GENERIC.match(posixpath.normpath(file))
+    )
 
 
 def _lines(report: str) -> list[str]:

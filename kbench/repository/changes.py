@@ -1,8 +1,9 @@
-"""What commits changed, as git's raw lists say it. Pure; read `parse_changes` first."""
+"""What commits changed, as git's raw lists and its diffs say it. Pure; read `parse_changes` first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 
 from kbench.errors import RevisionError
 from kbench.relevance import Change, CommitChange
@@ -13,6 +14,16 @@ ARGUMENTS = (
     *("--raw", "--no-abbrev", "--no-renames", "--diff-merges=first-parent", "--no-show-signature", "--no-notes"),
     *("--no-ext-diff", "--no-textconv", "--no-mailmap", "--no-color", "--ignore-submodules=none"),
 )
+
+#: Those whose output `parse_mentions` reads: a hunk's heading names the function it lies in, not a label.
+DIFF_ARGUMENTS = (
+    *("-c", "diff.default.xfuncname=!^[A-Za-z_][A-Za-z_0-9]*:[[:space:]]*($|/)\n^[A-Za-z_].*$"),
+    *("diff-tree", "--stdin", "--root", "-r", "-p", "--unified=0", "--no-renames", "--no-ext-diff", "--no-textconv"),
+    *("--no-color", "--ignore-submodules=all"),
+)
+_COMMIT = re.compile(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_HUNK = re.compile(rb"@@ [-+,0-9 ]{1,80} @@")
+_WORD = re.compile(rb"[A-Za-z_]\w*")
 
 
 def parse_changes(listed: bytes) -> Iterator[tuple[str, CommitChange]]:
@@ -46,6 +57,18 @@ def parse_changes(listed: bytes) -> Iterator[tuple[str, CommitChange]]:
             changes = []
     if commit:
         yield commit, CommitChange(parent, tuple(changes))
+
+
+def parse_mentions(diffs: bytes, functions: Collection[str]) -> Iterator[str]:
+    """Yield the hash of each commit that changes a line in one of some functions, or a line that names one."""
+    wanted = {name.encode() for name in functions}
+    commit, found = "", False
+    for line in diffs.split(b"\n"):
+        if _COMMIT.fullmatch(line):
+            commit, found = line.decode(), False
+        elif not found and (line.startswith((b"+", b"-")) or _HUNK.match(line)) and not wanted.isdisjoint(_WORD.findall(line)):
+            found = True
+            yield commit
 
 
 def _there(mode: str, blob: str) -> str:

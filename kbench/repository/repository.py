@@ -8,7 +8,7 @@ control characters and broken UTF-8 come back as U+FFFD.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 from kbench.errors import RevisionError
 from kbench.history import History
 from kbench.relevance import CommitChange
-from kbench.repository.changes import ARGUMENTS, parse_changes
+from kbench.repository.changes import ARGUMENTS, DIFF_ARGUMENTS, parse_changes, parse_mentions
 from kbench.repository.command import GitCommand
 from kbench.repository.releases import parse_release_tag, sort_release_tags
 from kbench.repository.revert import revert
@@ -191,6 +191,13 @@ class Repository:
         remaining = iter(commits)
         while names := list(islice(remaining, _CHANGES_AT_ONCE)):
             yield from parse_changes(self._git.run(*ARGUMENTS, stdin="".join(f"{name}\n" for name in names).encode()))
+
+    def mentioning(self, commits: Iterable[str], files: Iterable[str], functions: Collection[str]) -> Iterator[str]:
+        """Yield those of the commits (hashes, no merges) whose change of some files is in one of the functions, or names one."""
+        remaining, paths = iter(commits), [f":(literal){file}" for file in sorted(files)]
+        while paths and functions and (names := list(islice(remaining, _CHANGES_AT_ONCE))):
+            listed = "".join(f"{name}\n" for name in names).encode()
+            yield from parse_mentions(self._git.run(*DIFF_ARGUMENTS, "--", *paths, stdin=listed), functions)
 
     def paths(self, commit: str) -> frozenset[str]:
         """Paths of all files of a commit's tree; bytes that are not UTF-8 come as surrogates."""

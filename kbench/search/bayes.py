@@ -18,7 +18,9 @@ MAX_TRIES = 3  # a commit whose runs could not be carried out so often is not as
 N_RUNS_END = 10  # of a given end
 SHARE_OF_TITLE = 0.25  # a title of the ends that shows less often, against the most frequent, is not sure to be the bug's
 N_RUNS_RATE = 6  # of one revision that shows the bug, before the rate is believed
-P_NAMED = 0.6  # a commit below is not named as the culprit, however many others are excluded
+P_NAMED = 0.7  # a commit below is not named as the culprit, however many others are excluded
+TOO_LONG = 100  # a set of more commits is no answer: the most likely of them are, so many, if they hold so much of the belief
+N_LISTED, P_LISTED = 10, 0.6
 P_ALL = 0.999  # candidates are those that hold so much while the search goes on
 
 
@@ -27,7 +29,8 @@ class BayesStrategy:
 
     Range, rates, titles and silence: see `kbench.search.belief` and `kbench.evidence.weigh`. It does not ask for the ends;
     what it is told of them teaches it the rate and the titles. It ends when the decision is certain, or when nothing that can
-    be run would tell anything.
+    be run would tell anything. An inconclusive answer is the set that holds the culprit as surely as was asked for, or the ten
+    most likely commits where that set is too long for anybody to look at and they hold much of the belief.
     """
 
     def __init__(self, question: Question, priors: Priors | None = None) -> None:
@@ -88,6 +91,8 @@ class BayesStrategy:
     def result(self) -> SearchResult:
         belief, outcome = self._belief, self._outcome
         held = self._held(P_ALL if outcome is None else max(self.question.confidence, 0.95))
+        if outcome == "inconclusive" and len(held) > TOO_LONG and belief.culprit[held[:N_LISTED]].sum() >= P_LISTED:
+            held = held[:N_LISTED]
         candidates = tuple(zip(self._range.commits[held].tolist(), belief.culprit[held].tolist(), strict=True))
         p_of = {
             "culprit": candidates[0][1] if candidates else 0.0,

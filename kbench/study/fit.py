@@ -85,7 +85,7 @@ def _flat(measured: Figures) -> Figures:
         "p_changed": title["p_bisection"],
         "p_intruder": measured["intruder"]["all"]["p_bisection"],
         "p_silent_range": _round(_HIDDEN_RANGE * measured["silence"]["p_range"]),
-        "p_silent_release": _first_and_later(measured["silence"]),
+        "p_silent_release": _by_release(measured["silence"]),
         "p_silent_suspect": _round(trace["p_missed"] / trace["p"]),
         "p_absent": measured["not_reproduced"]["p_absent"],
         "p_skip": skip["p_after_tested"],
@@ -296,12 +296,10 @@ def _judged(one: Replayed, stages: str) -> list[Tested]:
     return [test for test in one.tests if test.stage in stages and test.buggy is not None and not test.later]
 
 
-def _first_and_later(silence: dict[str, Any]) -> list[float]:
+def _by_release(silence: dict[str, Any]) -> list[float]:
     """P(silent) of the first release back, were it a whole one, and of each later one."""
     first, *later = silence["by_release"]
-    n = silence["n_by_release"][1:]
-    mean = sum(p * count for p, count in zip(later, n, strict=True)) / sum(n)
-    return [_round(first / NEWEST), _round(_HIDDEN * mean)]
+    return [_round(first / NEWEST), *(_round(_HIDDEN * p) for p in later)]
 
 
 def _share(flags: Iterable[bool]) -> float:
