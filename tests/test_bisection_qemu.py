@@ -53,6 +53,20 @@ def machines() -> list[str]:
     return found
 
 
+def wait_for_a_run(journal: Path) -> None:
+    """Until a bisection has its first run in the journal: from there on it can be disturbed."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        with (
+            contextlib.suppress(sqlite3.OperationalError),  # not there yet
+            contextlib.closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as database,
+        ):
+            if database.execute("SELECT COUNT(*) FROM runs").fetchone() != (0,):
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"no run in {journal} after two minutes")
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labs") / "uaf"
@@ -143,7 +157,7 @@ def test_interrupted_by_the_keyboard(lab: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(2.5)
+    wait_for_a_run(tmp_path / "out" / FILE_NAME)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert (process.returncode, "start it again" in err) == (130, True), err
