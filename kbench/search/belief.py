@@ -106,7 +106,7 @@ class Range:
         # The weights of all hypotheses, and of those that look like another one because the bug is silent below it.
         n_back = np.bincount(self.releases, minlength=1)
         if self.walks:
-            p_release = self.priors.depths(len(n_back))
+            p_release = self._depths(n_back)
             everywhere = max(1 - p_release.sum(), 1e-3)
             p_silent = np.array(self.priors.p_silent_release)[np.minimum(self.releases, len(self.priors.p_silent_release) - 1)]
             p_silent = p_silent * np.minimum(n_back[self.releases] / self.priors.release, 1)  # what is nearer has changed less
@@ -118,7 +118,8 @@ class Range:
         own = np.ones(len(self.commits)) if given is None else np.maximum(np.asarray(given, dtype=np.float64)[self.commits], 0)
         shares = np.bincount(self.releases, weights=own, minlength=len(n_back))
         place = own / np.where(shares > 0, shares, 1)[self.releases]
-        own = place * p_release[self.releases]
+        # A suspect counts as much as it stands out of all commits: what is in another release is suspected less for it.
+        own = own / max(own.mean(), 1e-300) * (p_release / np.maximum(n_back, 1))[self.releases]
         total = own.sum() + everywhere
         self._own, self._everywhere = own / total, everywhere / total
         # In a walk the bug may be silent from any commit on, downwards; the culprit is then anywhere below.
@@ -128,6 +129,13 @@ class Range:
         anywhere = 1 / np.maximum(n_back, 1)[self.releases]
         alike = self.priors.p_silent_suspect
         self._silent = self._below * p_silent * (alike * place + (1 - alike) * anywhere)
+
+    def _depths(self, n_back: NDArray[np.int64]) -> FloatArray:
+        # P(the culprit is in the k-th release back). The priors are those of releases of some size. What is tagged more often,
+        # a release candidate or a toy, is no release in that sense: there a commit is as likely as any other.
+        p = self.priors.depths(len(n_back))
+        whole = min(float(np.median(n_back[1:])) / self.priors.release, 1.0) if len(n_back) > 1 else 1.0
+        return whole * p + (1 - whole) * p.sum() * n_back / max(n_back.sum(), 1)
 
     def contains(self, commit: int) -> Mask:
         """Members that a commit contains; shape (m,)."""
@@ -140,7 +148,7 @@ class Range:
         early = frozenset(np.flatnonzero(self.early(told, titles)).tolist())
         evidence = weigh(told, titles, self.priors, live=live, early=early)
         tested = evidence.commits.tolist()
-        groups = [group for group in _same_kernels(told) if len(group) > 1]
+        groups = same_kernels(told)
         apart = [self.contains(commit) for commit in tested], [self.contains(commit) for group in groups for commit in group]
         labels, first = _classes([*apart[0], *apart[1]], len(self.commits))
         has_bug = np.array([mask[first] != self.question.fix for mask in apart[0]], dtype=np.bool_).reshape(-1, len(first))
@@ -220,9 +228,10 @@ def _classes(masks: list[Mask], m: int) -> tuple[NDArray[np.int64], NDArray[np.i
     return labels.ravel(), first
 
 
-def _same_kernels(told: Mapping[int, Observation]) -> list[list[int]]:
+def same_kernels(told: Mapping[int, Observation]) -> list[list[int]]:
+    """Return the tested revisions that are one kernel with others, together."""
     groups: dict[str, list[int]] = {}
     for commit in sorted(told):
         if signature := told[commit].signature:
             groups.setdefault(signature, []).append(commit)
-    return list(groups.values())
+    return [group for group in groups.values() if len(group) > 1]

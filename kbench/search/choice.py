@@ -13,7 +13,7 @@ from kbench.evidence import P_NOT_THERE_YET, Observation, Priors, log_clean, log
 from kbench.evidence.priors import FloatArray
 from kbench.history import Mask
 from kbench.search.ancestry import Ancestry
-from kbench.search.belief import Belief, Range
+from kbench.search.belief import Belief, Range, same_kernels
 from kbench.search.question import Experiment
 from kbench.search.worth import batches, information, seconds
 
@@ -73,6 +73,7 @@ class Chooser:
         done = {commit for commit, seen in told.items() if any(not titles or title in titles for title in seen.crashes)}
         done |= {commit for commit, seen in told.items() if early[commit] and seen.passed}
         done |= {commit for commit, seen in told.items() if seen.crashed >= N_MASKED and not seen.passed}
+        done |= self._same(told)
         masked = self._masked(told, titles)
         branches, chosen = [Branch(1.0, belief.shows, belief.everywhere, belief.nowhere)], list[Experiment]()
         while len(chosen) < width:
@@ -164,6 +165,15 @@ class Chooser:
         p[np.isin(self._askable, tested)] = 0.0
         p[np.isin(self._askable, skipped)] = 1.0
         return p
+
+    def _same(self, told: Mapping[int, Observation]) -> set[int]:
+        # Commits that are the kernel of a tested one, as far as can be known: its runs are theirs.
+        same, history = {commit for commit, seen in told.items() if seen.lent}, self._range.question.history
+        for group in same_kernels(told):
+            newer = np.logical_or.reduce([history.ancestors(commit) for commit in group])
+            same.update(np.flatnonzero(newer & history.descendants(*group)).tolist())
+            same.difference_update(commit for commit in group if not told[commit].lent)
+        return same
 
     def _part(self, p_bug: float, p_clean: FloatArray, size: int) -> int:
         # The runs of a batch to ask for now: all, or as many as likely go on to the end.
