@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kbench.evidence import P_NOT_THERE_YET, Observation, Priors, log_clean, log_masked
 from kbench.evidence.priors import FloatArray
@@ -21,6 +22,7 @@ MAX_MEMBERS = 40_000  # of a longer range only the releases are asked for, until
 MIN_BITS = 0.02  # what cannot tell so much, however often it is run, is not worth asking, however cheap
 N_MASKED = 10  # runs that all crashed elsewhere: more will as well
 P_BATCH_ENDS = 0.25  # a batch that would end early more often than this is asked for in parts
+P_CLOSING = 0.01  # a culprit less likely than this is not prepared for
 MAX_BRANCHES = 16  # answers that are thought through when several experiments go on at once
 
 
@@ -69,15 +71,15 @@ class Chooser:
         early = self._range.early(told, titles)
         p_testable[early[self._askable]] *= 1 - P_NOT_THERE_YET  # clean, they say half as much
         built = [commit for commit, seen in told.items() if seen.total > seen.infra]
-        build = np.where(np.isin(self._askable, built), 0.0, self._costs.build)
+        build = np.where(np.isin(self._askable, built), 0.0, self._costs.build) * (1 - self._closing(belief))
         done = {commit for commit, seen in told.items() if any(not titles or title in titles for title in seen.crashes)}
         done |= {commit for commit, seen in told.items() if early[commit] and seen.passed}
         done |= {commit for commit, seen in told.items() if seen.crashed >= N_MASKED and not seen.passed}
         done |= self._same(told)
-        masked = self._masked(told, titles)
+        masked, disguised = self._masked(told, titles), self._disguised(told, titles)
         branches, chosen = [Branch(1.0, belief.shows, belief.everywhere, belief.nowhere)], list[Experiment]()
         while len(chosen) < width:
-            p_bug, p_clean, bits = self._average(branches, belief, told, masked)
+            p_bug, p_clean, bits = self._average(branches, belief, told, masked, disguised)
             bits *= p_testable[:, None]
             bits[np.isin(self._askable, sorted(done)) | (bits.max(axis=1) < MIN_BITS)] = 0.0
             if not bits.any():
@@ -93,17 +95,22 @@ class Chooser:
         return chosen
 
     def _average(
-        self, branches: list[Branch], belief: Belief, told: Mapping[int, Observation], masked: FloatArray
+        self,
+        branches: list[Branch],
+        belief: Belief,
+        told: Mapping[int, Observation],
+        masked: FloatArray,
+        disguised: FloatArray,
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         # P(bug), P(clean | bug) and bits over all branches, of everything that can be asked for.
         shape = len(self._askable), len(self._batches)
         p_bug, bug_and_clean, bits = np.zeros(shape[0]), np.zeros(shape), np.zeros(shape)
         for branch in branches:
             there, clean = self._channel(branch, belief, told)
-            clean = 1 - (1 - clean) * (1 - masked)
             p_bug += branch.p * there
-            bug_and_clean += branch.p * there[:, None] * clean
-            bits += branch.p * information(there[:, None], clean, self._priors.p_own_without)
+            bug_and_clean += branch.p * there[:, None] * (1 - (1 - clean) * (1 - masked))
+            # What hides the bug is seen to: then nothing is learnt, else as much as if nothing could.
+            bits += branch.p * (1 - masked) * information(there[:, None], clean, disguised[:, None])
         return p_bug, bug_and_clean / np.maximum(p_bug, 1e-300)[:, None], bits
 
     def _channel(self, branch: Branch, belief: Belief, told: Mapping[int, Observation]) -> tuple[FloatArray, FloatArray]:
@@ -131,18 +138,32 @@ class Chooser:
     def _masked(self, told: Mapping[int, Observation], titles: frozenset[str]) -> FloatArray:
         # P(no run of a batch can show the bug), shape (a, K): another bug crashes first, or the reproducer does not get there.
         # The more likely the nearer a revision lies to one where that was seen; between two such it is nearly sure.
-        seen = [told[commit] for commit in sorted(told) if told[commit].passed + told[commit].crashed]
+        seen = _ran(told)
         if not titles or not seen:
             return np.zeros((len(self._askable), len(self._batches)))
         counts = [(0, 1), *_pooled([_hidden(one, titles) for one in seen])]  # before all history nothing hides anything
         masked = np.array([[_p_hidden(*count, runs) for runs in self._batches.tolist()] for count in counts])
-        commits = np.array([-1, *(one.commit for one in seen)])
+        older, newer, share = self._between(np.array([-1, *(one.commit for one in seen)]))
+        return (1 - share[:, None]) * masked[older] + share[:, None] * masked[newer]
+
+    def _disguised(self, told: Mapping[int, Observation], titles: frozenset[str]) -> FloatArray:
+        # P(a run shows a title of the bug | the bug is not there), shape (a,). Next to a revision that shows it, and then would
+        # not have the bug either, it is likely the same again: another bug under this one's title stays for a stretch.
+        seen, without = _ran(told), np.full(len(self._askable), self._priors.p_own_without)
+        if not titles or not seen:
+            return without
+        shown = np.array([False, *(bool(titles.intersection(one.crashes)) for one in seen)])
+        older, newer, share = self._between(np.array([-1, *(one.commit for one in seen)]))
+        near = shown[newer] * share if self._range.question.fix else shown[older] * (1 - share)
+        return np.maximum(without, near)
+
+    def _between(self, commits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
+        # Of everything that can be asked for: its neighbours among some commits, and how much of the way to the newer it is.
         newer = np.searchsorted(commits, self._askable)
         older = np.where(np.isin(self._askable, commits), newer, newer - 1)
         newer = newer.clip(max=len(commits) - 1)
         to_older, to_newer = np.abs(self._askable - commits[older]), np.abs(self._askable - commits[newer])
-        share = (to_older / np.maximum(to_older + to_newer, 1))[:, None]
-        return (1 - share) * masked[older] + share * masked[newer]
+        return older, newer, to_older / np.maximum(to_older + to_newer, 1)
 
     def _contained(self, weights: FloatArray) -> FloatArray:
         # Of each commit that can be asked for, ends excepted: the sum of the weights of the members it contains.
@@ -165,6 +186,15 @@ class Chooser:
         p[np.isin(self._askable, tested)] = 0.0
         p[np.isin(self._askable, skipped)] = 1.0
         return p
+
+    def _closing(self, belief: Belief) -> FloatArray:
+        # P(it is built in the end whatever is asked): the culprit and its first parent are, to be compared.
+        needed = np.zeros(len(self._range.question.history))
+        needed[self._range.commits] = belief.culprit
+        for commit, p in zip(self._range.commits.tolist(), belief.culprit.tolist(), strict=True):
+            if p > P_CLOSING and (parents := self._range.question.history.parents[commit]):
+                needed[parents[0]] += p
+        return np.clip(needed[self._askable], 0.0, 1.0)
 
     def _same(self, told: Mapping[int, Observation]) -> set[int]:
         # Commits that are the kernel of a tested one, as far as can be known: its runs are theirs.
@@ -192,6 +222,10 @@ class Chooser:
                 if p > 0:
                     split.append(Branch(branch.p * p, shows / p, everywhere / p, nowhere / p))
         return sorted(split, key=lambda branch: -branch.p)[:MAX_BRANCHES]
+
+
+def _ran(told: Mapping[int, Observation]) -> list[Observation]:
+    return [told[commit] for commit in sorted(told) if told[commit].passed + told[commit].crashed]
 
 
 def _hidden(seen: Observation, titles: frozenset[str]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ def batches(costs: Costs) -> np.ndarray:
     return np.array(STEPS if costs.width <= 1 else AT_ONCE) * max(costs.width, 1)
 
 
-def information(p_bug: FloatArray, p_clean: FloatArray, p_crash_without: float) -> FloatArray:
+def information(p_bug: FloatArray, p_clean: FloatArray, p_crash_without: FloatArray) -> FloatArray:
     """Return the bits a batch of runs tells about whether a revision has the bug.
 
     Parameters
@@ -29,11 +29,11 @@ def information(p_bug: FloatArray, p_clean: FloatArray, p_crash_without: float) 
         P(the revision has the bug).
     p_clean : array, broadcast with `p_bug`
         P(no run shows it | it has the bug).
-    p_crash_without : float
+    p_crash_without : array, broadcast with `p_bug`
         P(a run shows it | it has not).
     """
     shown = p_bug * (1 - p_clean) + (1 - p_bug) * p_crash_without
-    return np.maximum(_entropy(shown) - p_bug * _entropy(p_clean) - (1 - p_bug) * _entropy(np.array(p_crash_without)), 0.0)
+    return np.maximum(_entropy(shown) - p_bug * _entropy(p_clean) - (1 - p_bug) * _entropy(p_crash_without), 0.0)
 
 
 def seconds(p_bug: FloatArray, p_clean: FloatArray, runs: np.ndarray, costs: Costs) -> FloatArray:
