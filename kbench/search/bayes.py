@@ -15,9 +15,9 @@ from kbench.search.choice import Chooser
 from kbench.search.question import Experiment, Question, SearchOutcome, SearchResult
 
 MAX_TRIES = 3  # a commit whose runs could not be carried out so often is not asked for again
-N_RUNS_END = 10  # of a given end
+N_RUNS_END = 10  # of a given end that may be clean, or shows the bug in some of its runs only
 SHARE_OF_TITLE = 0.25  # a title of the ends that shows less often, against the most frequent, is not sure to be the bug's
-N_RUNS_RATE = 6  # of one revision that shows the bug, before the rate is believed
+N_RUNS_RATE = 6  # of an end that shows the bug in all, or of one revision that shows it, before the rate is believed
 P_NAMED = 0.7  # a commit below is not named as the culprit, however many others are excluded
 TOO_LONG = 100  # a set of more commits is no answer: the most likely of them are, so many, if they hold so much of the belief
 N_LISTED, P_LISTED = 10, 0.6
@@ -68,8 +68,8 @@ class BayesStrategy:
         return Verdict.BAD if self._belief.buggy.get(commit, 0.0) >= 0.5 else Verdict.GOOD
 
     def runs(self, commit: int) -> int:
-        """How many runs of an end: enough to know the rate, or that it is clean."""
-        return N_RUNS_END
+        """How many runs of an end: enough to know the rate, or that it is clean; more are asked for if not all are alike."""
+        return N_RUNS_RATE if commit in self.question.crashing else N_RUNS_END
 
     @property
     def stage(self) -> str:
@@ -165,7 +165,8 @@ class BayesStrategy:
         # that shows the bug is run some more: a run costs less than a build for a wrong turn.
         shown = [seen for seen in self._told.values() if any(not self._titles or t in self._titles for t in seen.crashes)]
         most = max(shown, key=lambda seen: (seen.passed + seen.crashed, seen.commit), default=None)
-        missing = N_RUNS_RATE - most.passed - most.crashed if most else 0
+        wanted = N_RUNS_END if most and most.passed and most.commit in self.question.crashing else N_RUNS_RATE
+        missing = wanted - most.passed - most.crashed if most else 0
         return [Experiment(most.commit, missing)] if most and missing > 0 else []
 
     def _choose_by_worth(self, width: int) -> list[Experiment]:
