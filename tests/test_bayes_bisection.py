@@ -72,11 +72,11 @@ def test_a_kill_in_any_place_changes_nothing(bench: Bench, kill_after: int, at_o
 
 
 def test_revisions_side_by_side_are_said_beforehand(bench: Bench) -> None:
-    """The laboratory hears of three at a time before the first is built, and a release among them is called one."""
+    """The laboratory hears of five at a time before the first is built, and a release among them is called one."""
     laboratory = flaky(bench, 1.0)
-    found = bench.bisection(laboratory, strategy="bayes", at_once=3)
+    found = bench.bisection(laboratory, strategy="bayes", at_once=5)
     assert found.run().culprit == bench.commits[21]
-    assert max(map(len, laboratory.expected)) == 3
+    assert max(map(len, laboratory.expected)) == 5
     asked = [commit for batch in laboratory.expected for commit, _ in batch]
     built = [step.commit for step in found.steps if step.stage.startswith(("bisect", "release"))]
     assert set(built) <= set(asked)

@@ -22,7 +22,6 @@ MAX_MEMBERS = 40_000  # of a longer range only the releases are asked for, until
 MIN_BITS = 0.02  # what cannot tell so much, however often it is run, is not worth asking, however cheap
 N_MASKED = 10  # runs that all crashed elsewhere: more will as well
 P_BATCH_ENDS = 0.25  # a batch that would end early more often than this is asked for in parts
-P_CLOSING = 0.01  # a culprit less likely than this is not prepared for
 MAX_BRANCHES = 16  # answers that are thought through when several experiments go on at once
 
 
@@ -50,6 +49,8 @@ class Chooser:
         inside = within.commits if self._ancestry else np.array([question.bad, *question.tags[:-1]], dtype=np.int64)
         self._askable = np.concatenate((inside, np.array(ends, dtype=np.int64)))
         self._n_ends = len(ends)
+        parents = question.history.parents
+        self._parents = np.array([parents[commit][0] if parents[commit] else commit for commit in within.commits.tolist()])
         self._place = {commit: place for place, commit in enumerate(self._askable.tolist())}
 
     def choose(
@@ -188,12 +189,10 @@ class Chooser:
         return p
 
     def _closing(self, belief: Belief) -> FloatArray:
-        # P(it is built in the end whatever is asked): the culprit and its first parent are, to be compared.
+        # P(it is built in the end whatever is asked now), shape (a,): the culprit and its first parent are, to be compared.
         needed = np.zeros(len(self._range.question.history))
         needed[self._range.commits] = belief.culprit
-        for commit, p in zip(self._range.commits.tolist(), belief.culprit.tolist(), strict=True):
-            if p > P_CLOSING and (parents := self._range.question.history.parents[commit]):
-                needed[parents[0]] += p
+        np.add.at(needed, self._parents, belief.culprit)
         return np.clip(needed[self._askable], 0.0, 1.0)
 
     def _same(self, told: Mapping[int, Observation]) -> set[int]:
