@@ -27,6 +27,7 @@ MAX_TITLES = 3  # foreign titles that get a hypothesis of their own; others say 
 P_FIRST = 0.995  # P(what crashes is the bug) while none of its titles is known
 P_NOT_THERE_YET = 0.5  # P(a clean revision that contains none known to crash is older than the bug)
 INTRUDER_A, INTRUDER_B = 0.4, 0.2  # another bug's crash shows at a rate that is Beta(a, b): often once, or always
+P_STAYS = 0.7  # another bug is still there where this one begins
 SCATTERED_A, SCATTERED_B = 0.5, 20.0  # or now and then, in any run of all
 
 
@@ -153,17 +154,20 @@ def _log_title(title: str, own: bool, seen: Sequence[Observation], titles: Colle
     # Log P(a title is the bug's and this is the first of it), or another bug's, which then has to show wherever it does.
     if own:
         return log_odds(title, titles) + math.log(priors.p_changed) + _log_change(title, seen, titles)
-    return _log_intrusion(title, seen, priors)
+    return _log_intrusion(title, seen, titles, priors)
 
 
-def _log_intrusion(title: str, seen: Sequence[Observation], priors: Priors) -> float:
-    # Log P(another bug shows in these runs and in no others): in a stretch of history, whose ends may lie anywhere, at a rate of
-    # its own; or now and then, in any run of all.
+def _log_intrusion(title: str, seen: Sequence[Observation], titles: Collection[str], priors: Priors) -> float:
+    # Log P(another bug shows in these runs and in no others): in a stretch of history, at a rate of its own; or now and then, in
+    # any run of all. The stretch begins and ends within a release or so; where the bug begins it may go on unseen behind it.
     counts = [(one.crashes.get(title, 0), one.passed + one.crashed) for one in seen]
     of_stretch = [count for count in counts if count[0]]
+    span = min(seen[-1].commit - seen[0].commit, priors.release)
     return float(
         np.logaddexp(
-            math.log(priors.p_intruder) + _log_stretch(title, seen) + _log_rate(of_stretch, INTRUDER_A, INTRUDER_B),
+            math.log(priors.p_intruder)
+            + _log_stretch(title, seen, span, behind=titles)
+            + _log_rate(of_stretch, INTRUDER_A, INTRUDER_B),
             _log_rate(counts, SCATTERED_A, SCATTERED_B),
         )
     )
@@ -175,15 +179,21 @@ def _log_change(title: str, seen: Sequence[Observation], titles: Collection[str]
     known = [sum(one.crashes.get(other, 0) for other in titles) for one in seen]
     counts = [(one.crashes.get(title, 0), one.crashes.get(title, 0) + other) for one, other in zip(seen, known, strict=True)]
     crashed = [one for one, (_, n) in zip(seen, counts, strict=True) if n]
-    return float(np.logaddexp(_log_stretch(title, crashed), _log_rate(counts, 1.0, 1.0)) - math.log(2))
+    span = crashed[-1].commit - crashed[0].commit
+    return float(np.logaddexp(_log_stretch(title, crashed, span), _log_rate(counts, 1.0, 1.0)) - math.log(2))
 
 
-def _log_stretch(title: str, seen: Sequence[Observation]) -> float:
-    # Log P(a title begins and ends to show where it does), when that may be anywhere.
-    there = [title in one.crashes for one in seen]
-    span = max(seen[-1].commit - seen[0].commit, 1)
-    ends = ((after.commit - before.commit) / span for before, after in itertools.pairwise(seen))
-    return sum(math.log(gap) for gap, (before, after) in zip(ends, itertools.pairwise(there), strict=True) if before != after)
+def _log_stretch(title: str, seen: Sequence[Observation], span: float, *, behind: Collection[str] = ()) -> float:
+    # Log P(a title begins and ends to show where it does), when that may be anywhere in a span of commits. Next to a revision that
+    # shows one of the titles `behind`, it need not end at all.
+    log_p = 0.0
+    for before, after in itertools.pairwise(seen):
+        if (title in before.crashes) != (title in after.crashes):
+            p = min((after.commit - before.commit) / max(span, 1), 1.0)
+            other = after if title in before.crashes else before
+            hidden = any(own in other.crashes for own in behind)
+            log_p += math.log(P_STAYS + (1 - P_STAYS) * p if hidden else p)
+    return log_p
 
 
 def _log_rate(counts: Sequence[tuple[int, int]], a: float, b: float) -> float:

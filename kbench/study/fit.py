@@ -28,6 +28,7 @@ SOURCE = (
     "industry-level cause bisection works in real-world, FSE Companion 2024"
 )
 DEPTHS = 36  # releases back that are told apart; no log walks further
+_BLOCKS = (1, 2, 3, 4, 5, 6, 8, 12, 24, DEPTHS)  # few culprits are further back: to there, releases are taken together
 _OLDEST = 6  # v4.6, the oldest release tested in most of these logs, counted from v4.0
 _MAJORS = {4: 0, 5: 21, 6: 41}  # place of v4.0, v5.0, v6.0 in that count: v4.20 and v5.19 were the last of their majors
 # The logs tell what a bisection met, not what was there to be met: in worlds with so many times the silence measured, the policy
@@ -90,7 +91,7 @@ def _flat(measured: Figures) -> Figures:
         "p_absent": measured["not_reproduced"]["p_absent"],
         "p_skip": skip["p_after_tested"],
         "p_skip_near": skip["p_after_skip"],
-        "depth": depth["first"],
+        "depth": depth["smooth"],
         "depth_tail": depth["tail"],
     }
 
@@ -257,11 +258,11 @@ def _depth(known: Sequence[Replayed]) -> Figures:
         releases.append(_releases_before(one.version))
     p = fit_intervals(low, high, DEPTHS)
     reach = np.cumsum(p)[np.minimum(releases, DEPTHS) - 1]
-    first = p[:6]
+    smooth = np.concatenate([np.full(end - start, p[start:end].mean()) for start, end in pairwise((0, *_BLOCKS))])
     # A geometric tail with the mean of what lies beyond; what is beyond the last cell counts as one cell further.
     mean = float((np.arange(len(p) - 6) * p[6:]).sum() / p[6:].sum())
     return {
-        "first": [_round(share) for share in first],
+        "smooth": [_round(share) for share in smooth],
         "tail": _round(mean / (1 + mean)),
         "all": [_round(share) for share in p],
         "p_older": _round(float(np.mean(1 - reach))),

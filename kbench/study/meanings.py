@@ -44,10 +44,11 @@ MEANINGS = {
         "of the bisections with a known culprit, up to the first wrong verdict"
     ),
     "depth": (
-        "the k-th release back is the first without the bug: first is P(1) to P(6), of the later ones each has tail "
-        "times the share of the one before (same mean); all: P(1) to P(36) and P(more), culprits that could not be "
-        "located counted as the others; p_older: older than the oldest testable release; releases: how many there are "
-        "to walk, the 5th, 15th, … 95th percentile"
+        "the k-th release back is the first without the bug: smooth is P(1) to P(36), from the seventh on the same for "
+        "releases that lie together; of those further back each has tail times the share of the one before (same mean "
+        "from the seventh on); all: P(1) to P(36) and P(more), culprits that could not be located counted as the "
+        "others; p_older: older than the oldest testable release; releases: how many there are to walk, the 5th, 15th, "
+        "… 95th percentile"
     ),
     "times": (
         "seconds a build, and a run of ten on each revision, lognormal over bisections: mu and sd of the natural logarithm"
