@@ -20,7 +20,7 @@ SHARE_OF_TITLE = 0.25  # a title of the ends that shows less often, against the 
 N_RUNS_RATE = 6  # of an end that shows the bug in all, or of one revision that shows it, before the rate is believed
 P_NAMED = 0.7  # a commit below is not named as the culprit, however many others are excluded
 TOO_LONG = 100  # a set of more commits is no answer: the most likely of them are, so many, if they hold so much of the belief
-N_LISTED, P_LISTED = 10, 0.6
+N_LISTED, P_LISTED = 10, 0.5
 P_ALL = 0.999  # candidates are those that hold so much while the search goes on
 
 

@@ -19,6 +19,7 @@ from kbench.evidence.priors import NEWEST
 from kbench.evidence.titles import SAME_FUNCTION, SAME_KIND
 from kbench.records import Verdict
 from kbench.resources import data_dir
+from kbench.search.suspects import SHARE
 from kbench.study.estimators import fit_intervals, fit_mixture
 from kbench.study.meanings import MEANINGS
 from kbench.study.replayed import RUNS, Replayed, Spent, Tested, read_costs, read_revisions
@@ -75,6 +76,9 @@ def _flat(measured: Figures) -> Figures:
     # What these logs cannot tell (a silent stretch inside of a range, a good end somebody vouched for) keeps its default.
     rate, drift, title = measured["rate"], measured["drift"], measured["own_title"]
     skip, depth, trace = measured["skip"]["C"], measured["depth"], measured["trace"]
+    # Fewer culprits are believed to touch the trace than do. What that takes from those that do and gives to the others, where
+    # the bug falls silent is given as well: so that one against the other is weighed as measured.
+    hedge = SHARE * trace["p_missed"] / trace["p"] + (1 - SHARE) * (1 - trace["p_missed"]) / (1 - trace["p"])
     return {
         "p_rate_one": rate["p_one"],
         "rate_a": rate["a"],
@@ -85,9 +89,9 @@ def _flat(measured: Figures) -> Figures:
         "p_own_without": title["p_without"],
         "p_changed": title["p_bisection"],
         "p_intruder": measured["intruder"]["all"]["p_bisection"],
-        "p_silent_range": _round(_HIDDEN_RANGE * measured["silence"]["p_range"]),
-        "p_silent_release": _by_release(measured["silence"]),
-        "p_silent_suspect": _round(trace["p_missed"] / trace["p"]),
+        "p_silent_range": _round(hedge * _HIDDEN_RANGE * measured["silence"]["p_range"]),
+        "p_silent_release": _by_release(measured["silence"], hedge),
+        "p_silent_suspect": _round(trace["p_missed"] / trace["p"] / hedge),
         "p_absent": measured["not_reproduced"]["p_absent"],
         "p_skip": skip["p_after_tested"],
         "p_skip_near": skip["p_after_skip"],
@@ -297,10 +301,10 @@ def _judged(one: Replayed, stages: str) -> list[Tested]:
     return [test for test in one.tests if test.stage in stages and test.buggy is not None and not test.later]
 
 
-def _by_release(silence: dict[str, Any]) -> list[float]:
+def _by_release(silence: dict[str, Any], hedge: float) -> list[float]:
     """P(silent) of the first release back, were it a whole one, and of each later one."""
     first, *later = silence["by_release"]
-    return [_round(first / NEWEST), *(_round(_HIDDEN * p) for p in later)]
+    return [_round(hedge * first / NEWEST), *(_round(hedge * _HIDDEN * p) for p in later)]
 
 
 def _share(flags: Iterable[bool]) -> float:

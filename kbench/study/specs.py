@@ -214,5 +214,5 @@ def _reality(measured: dict[str, Any]) -> Reality:
 _DESERT = 0.7
 _INTRUSION = 1.0
 _RECENT, _OLD = 12, 0.9  # _OLD for culprits older than so many releases, before all add up to 1
-_P_INTRUDER = 0.3
+_P_INTRUDER = 0.35
 _P_NOISE = 0.001
