@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -85,12 +85,13 @@ def weigh(
     silent, log_silent = _silent(seen, titles, live, priors)
     with_bug, without, weights = [], [], []
     for owned in itertools.product((False, True), repeat=len(foreign)):
-        own = {*titles, *itertools.compress(foreign, owned)}
-        log_title = _log_owned(foreign, owned, seen, titles, priors)
+        own = frozenset((*titles, *itertools.compress(foreign, owned)))
+        log_title = _log_owned(foreign, own, seen, titles, priors)
+        hidden, unseen = _log_behind([title for title in foreign if title not in own], own, seen, priors)
         tables = [_one(one, own, priors, P_NOT_THERE_YET * (one.commit in early)) for one in seen]
-        shown = np.array([table[0] for table in tables]).reshape(len(seen), 1, len(points))
-        if_silent = np.array([table[1] for table in tables]).reshape(len(seen), 1, 1)
-        absent = np.array([table[2] for table in tables]).reshape(len(seen), 1, 1)
+        shown = np.array([table[0] for table in tables]).reshape(len(seen), 1, len(points)) + hidden[:, None, None]
+        if_silent = np.array([table[1] for table in tables]).reshape(len(seen), 1, 1) + unseen[:, None, None]
+        absent = np.array([table[2] for table in tables]).reshape(len(seen), 1, 1) + unseen[:, None, None]
         with_bug.append(np.where(silent.T[:, :, None], if_silent, shown))
         without.append(np.broadcast_to(absent, with_bug[-1].shape))
         weights.append(log_title + log_silent[:, None] + log_points[None, :])
@@ -134,43 +135,51 @@ def _foreign(seen: Sequence[Observation], titles: Collection[str]) -> list[str]:
 
 
 def _log_owned(
-    foreign: Sequence[str], owned: Sequence[bool], seen: Sequence[Observation], titles: Collection[str], priors: Priors
+    foreign: Sequence[str], own: frozenset[str], seen: Sequence[Observation], titles: Collection[str], priors: Priors
 ) -> float:
-    # Log P(these titles are the bug's and the others are not). While none is known to be, any of them may be the one it is
-    # known by, and the others are compared with that.
+    # Log P(of these titles those in `own` are the bug's and the others are not). While none is known to be, any may be the one it
+    # is known by, and the others are compared with that.
+    def log_title(title: str, known: Collection[str]) -> float:
+        # That a title is the bug's, and this is the first of it; or another bug's, which then has to show wherever it does.
+        if title in own:
+            return log_odds(title, known) + math.log(priors.p_changed) + _log_change(title, seen, known)
+        return float(np.logaddexp(*_log_intrusion(title, own, seen, priors)))
+
     if titles or not foreign:
-        return sum(_log_title(title, is_own, seen, titles, priors) for title, is_own in zip(foreign, owned, strict=True))
-    ways = (
-        [math.log(1 - P_FIRST) + sum(_log_title(title, False, seen, (), priors) for title in foreign)] if not any(owned) else []
-    )
-    for main in itertools.compress(foreign, owned):
-        others = [(title, is_own) for title, is_own in zip(foreign, owned, strict=True) if title != main]
-        compared = sum(_log_title(title, is_own, seen, (main,), priors) for title, is_own in others)
+        return sum(log_title(title, titles) for title in foreign)
+    mains = [title for title in foreign if title in own]
+    ways = [] if mains else [math.log(1 - P_FIRST) + sum(log_title(title, ()) for title in foreign)]
+    for main in mains:
+        compared = sum(log_title(title, (main,)) for title in foreign if title != main)
         ways.append(math.log(P_FIRST / len(foreign)) + compared)
     return float(np.logaddexp.reduce(ways))
 
 
-def _log_title(title: str, own: bool, seen: Sequence[Observation], titles: Collection[str], priors: Priors) -> float:
-    # Log P(a title is the bug's and this is the first of it), or another bug's, which then has to show wherever it does.
-    if own:
-        return log_odds(title, titles) + math.log(priors.p_changed) + _log_change(title, seen, titles)
-    return _log_intrusion(title, seen, titles, priors)
-
-
-def _log_intrusion(title: str, seen: Sequence[Observation], titles: Collection[str], priors: Priors) -> float:
+def _log_intrusion(title: str, own: frozenset[str], seen: Sequence[Observation], priors: Priors) -> tuple[float, float]:
     # Log P(another bug shows in these runs and in no others): in a stretch of history, at a rate of its own; or now and then, in
-    # any run of all. The stretch begins and ends within a release or so; where the bug begins it may go on unseen behind it.
+    # any run of all. The stretch begins and ends within a release or so; for its ends next to this bug see `_log_behind`.
     counts = [(one.crashes.get(title, 0), one.passed + one.crashed) for one in seen]
     of_stretch = [count for count in counts if count[0]]
-    span = min(seen[-1].commit - seen[0].commit, priors.release)
-    return float(
-        np.logaddexp(
-            math.log(priors.p_intruder)
-            + _log_stretch(title, seen, span, behind=titles)
-            + _log_rate(of_stretch, INTRUDER_A, INTRUDER_B),
-            _log_rate(counts, SCATTERED_A, SCATTERED_B),
-        )
-    )
+    ends = [p for place, beside, p in _ends(title, seen, _span(seen, priors)) if not own.intersection(seen[beside].crashes)]
+    stays = math.log(priors.p_intruder) + _log_rate(of_stretch, INTRUDER_A, INTRUDER_B) + sum(map(math.log, ends))
+    return stays, _log_rate(counts, SCATTERED_A, SCATTERED_B)
+
+
+def _log_behind(
+    others: Sequence[str], own: frozenset[str], seen: Sequence[Observation], priors: Priors
+) -> tuple[FloatArray, FloatArray]:
+    # Of revisions that show another bug, next to one that shows this: log P(that | this bug is here as well), and if it is not;
+    # each of shape (T,). Where this bug begins the other one may go on unseen behind it. If this one was here already, hidden,
+    # the other one has to end just there.
+    hidden, unseen = np.zeros(len(seen)), np.zeros(len(seen))
+    for title in others:
+        stays, scattered = _log_intrusion(title, own, seen, priors)
+        share = 1 / (1 + math.exp(min(scattered - stays, 700.0)))
+        for place, beside, p in _ends(title, seen, _span(seen, priors)):
+            if own.intersection(seen[beside].crashes):
+                hidden[place] += math.log(share * p + 1 - share)
+                unseen[place] += math.log(share * (P_STAYS + (1 - P_STAYS) * p) + 1 - share)
+    return hidden, unseen
 
 
 def _log_change(title: str, seen: Sequence[Observation], titles: Collection[str]) -> float:
@@ -180,20 +189,21 @@ def _log_change(title: str, seen: Sequence[Observation], titles: Collection[str]
     counts = [(one.crashes.get(title, 0), one.crashes.get(title, 0) + other) for one, other in zip(seen, known, strict=True)]
     crashed = [one for one, (_, n) in zip(seen, counts, strict=True) if n]
     span = crashed[-1].commit - crashed[0].commit
-    return float(np.logaddexp(_log_stretch(title, crashed, span), _log_rate(counts, 1.0, 1.0)) - math.log(2))
+    changes = sum(math.log(p) for _, _, p in _ends(title, crashed, span))
+    return float(np.logaddexp(changes, _log_rate(counts, 1.0, 1.0)) - math.log(2))
 
 
-def _log_stretch(title: str, seen: Sequence[Observation], span: float, *, behind: Collection[str] = ()) -> float:
-    # Log P(a title begins and ends to show where it does), when that may be anywhere in a span of commits. Next to a revision that
-    # shows one of the titles `behind`, it need not end at all.
-    log_p = 0.0
-    for before, after in itertools.pairwise(seen):
-        if (title in before.crashes) != (title in after.crashes):
-            p = min((after.commit - before.commit) / max(span, 1), 1.0)
-            other = after if title in before.crashes else before
-            hidden = any(own in other.crashes for own in behind)
-            log_p += math.log(P_STAYS + (1 - P_STAYS) * p if hidden else p)
-    return log_p
+def _ends(title: str, seen: Sequence[Observation], span: float) -> Iterator[tuple[int, int, float]]:
+    # Where a title begins or ends to show: place of the revision that shows it, of the one beside it that does not, and P(it
+    # is just between the two), when that may be anywhere in a span of commits.
+    for older, newer in itertools.pairwise(range(len(seen))):
+        if (title in seen[older].crashes) != (title in seen[newer].crashes):
+            p = min((seen[newer].commit - seen[older].commit) / max(span, 1), 1.0)
+            yield (older, newer, p) if title in seen[older].crashes else (newer, older, p)
+
+
+def _span(seen: Sequence[Observation], priors: Priors) -> float:
+    return min(seen[-1].commit - seen[0].commit, priors.release)
 
 
 def _log_rate(counts: Sequence[tuple[int, int]], a: float, b: float) -> float:

@@ -35,6 +35,22 @@ class Branch:
     nowhere: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Masked:
+    """Where another bug crashes first, or the reproducer does not get there.
+
+    Attributes
+    ----------
+    p : array of shape (a, K)
+        P(no run of a batch can show the bug), of everything that can be asked for.
+    behind : array of shape (a,)
+        Of what lies between a revision with another bug and one with this the place of the former, else -1.
+    """
+
+    p: FloatArray
+    behind: NDArray[np.int64]
+
+
 class Chooser:
     """Chooses experiments of one range; keeps nothing but what never changes.
 
@@ -100,7 +116,7 @@ class Chooser:
         branches: list[Branch],
         belief: Belief,
         told: Mapping[int, Observation],
-        masked: FloatArray,
+        masked: _Masked,
         disguised: FloatArray,
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         # P(bug), P(clean | bug) and bits over all branches, of everything that can be asked for.
@@ -109,9 +125,13 @@ class Chooser:
         for branch in branches:
             there, clean = self._channel(branch, belief, told)
             p_bug += branch.p * there
-            bug_and_clean += branch.p * there[:, None] * (1 - (1 - clean) * (1 - masked))
-            # What hides the bug is seen to: then nothing is learnt, else as much as if nothing could.
-            bits += branch.p * (1 - masked) * information(there[:, None], clean, disguised[:, None])
+            bug_and_clean += branch.p * there[:, None] * (1 - (1 - clean) * (1 - masked.p))
+            # What hides the bug is seen to: then nothing is learnt, else as much as if nothing could. Next to this bug the other
+            # one that shows says that this one is not there, unless it was already where the other one was seen.
+            already = np.where(masked.behind < 0, 1.0, np.minimum(there[masked.behind] / np.maximum(there, 1e-300), 1.0))
+            erased, hidden = masked.p * (masked.behind < 0)[:, None], masked.p * (masked.behind >= 0)[:, None] * already[:, None]
+            told_apart = information(there[:, None], 1 - (1 - clean) * (1 - hidden), disguised[:, None])
+            bits += branch.p * (1 - erased) * told_apart
         return p_bug, bug_and_clean / np.maximum(p_bug, 1e-300)[:, None], bits
 
     def _channel(self, branch: Branch, belief: Belief, told: Mapping[int, Observation]) -> tuple[FloatArray, FloatArray]:
@@ -136,16 +156,19 @@ class Chooser:
                 p_clean[self._place[commit]] = (more @ rates + p_silent) / total
         return np.clip(p_bug, 0.0, 1.0), np.clip(p_clean, 0.0, 1.0)
 
-    def _masked(self, told: Mapping[int, Observation], titles: frozenset[str]) -> FloatArray:
-        # P(no run of a batch can show the bug), shape (a, K): another bug crashes first, or the reproducer does not get there.
+    def _masked(self, told: Mapping[int, Observation], titles: frozenset[str]) -> _Masked:
         # The more likely the nearer a revision lies to one where that was seen; between two such it is nearly sure.
-        seen = _ran(told)
+        seen, n = _ran(told), len(self._askable)
         if not titles or not seen:
-            return np.zeros((len(self._askable), len(self._batches)))
+            return _Masked(np.zeros((n, len(self._batches))), np.full(n, -1))
         counts = [(0, 1), *_pooled([_hidden(one, titles) for one in seen])]  # before all history nothing hides anything
         masked = np.array([[_p_hidden(*count, runs) for runs in self._batches.tolist()] for count in counts])
         older, newer, share = self._between(np.array([-1, *(one.commit for one in seen)]))
-        return (1 - share[:, None]) * masked[older] + share[:, None] * masked[newer]
+        shows = np.array([False, *(bool(titles.intersection(one.crashes)) for one in seen)])
+        other = np.array([False, *(bool(one.crashed) for one in seen)]) & ~shows
+        places = np.array([-1, *(self._place.get(one.commit, -1) for one in seen)])
+        behind = np.where(other[older] & shows[newer], places[older], np.where(shows[older] & other[newer], places[newer], -1))
+        return _Masked((1 - share[:, None]) * masked[older] + share[:, None] * masked[newer], behind)
 
     def _disguised(self, told: Mapping[int, Observation], titles: frozenset[str]) -> FloatArray:
         # P(a run shows a title of the bug | the bug is not there), shape (a,). Next to a revision that shows it, and then would
