@@ -18,9 +18,10 @@ MAX_TRIES = 3  # a commit whose runs could not be carried out so often is not as
 N_RUNS_END = 10  # of a given end that may be clean, or shows the bug in some of its runs only
 SHARE_OF_TITLE = 0.25  # a title of the ends that shows less often, against the most frequent, is not sure to be the bug's
 N_RUNS_RATE = 6  # of an end that shows the bug in all, or of one revision that shows it, before the rate is believed
-P_NAMED = 0.7  # a commit below is not named as the culprit, however many others are excluded
+P_NAMED = 0.8  # a commit below is not named as the culprit, however many others are excluded
+P_SEEN = 0.7  # an end counts as seen to have the bug
 TOO_LONG = 100  # a set of more commits is no answer: the most likely of them are, so many, if they hold so much of the belief
-N_LISTED, P_LISTED = 10, 0.5
+N_LISTED, P_LISTED = 10, 0.55
 P_ALL = 0.999  # candidates are those that hold so much while the search goes on
 
 
@@ -143,7 +144,7 @@ class BayesStrategy:
     def _seen_at_an_end(self) -> bool:
         # Whether the bug was seen where it must not be: that no commit of the range is left is not enough to say so.
         ends = (self.question.bad,) if self.question.fix else self._range.ends
-        return any(end in self._told and self._told[end].crashed and self._belief.buggy[end] >= P_NAMED for end in ends)
+        return any(end in self._told and self._told[end].crashed and self._belief.buggy[end] >= P_SEEN for end in ends)
 
     def _held(self, share: float) -> np.ndarray:
         # Places of the most likely culprits that hold a share of the belief in commits; newest first where equal.
