@@ -3,7 +3,7 @@
 Read `Observation` first.
 """
 
-from kbench.evidence.likelihood import P_NOT_THERE_YET, Evidence, log_clean, log_masked, weigh
+from kbench.evidence.likelihood import P_NOT_THERE_YET, P_STAYS, Evidence, log_clean, log_masked, weigh
 from kbench.evidence.observation import Observation
 from kbench.evidence.priors import Priors
 from kbench.evidence.titles import similarity
@@ -12,6 +12,7 @@ from kbench.evidence.verdicts import GIT_RULE, SYZKALLER_RULE, RepresentativeCra
 __all__ = [
     "GIT_RULE",
     "P_NOT_THERE_YET",
+    "P_STAYS",
     "SYZKALLER_RULE",
     "Evidence",
     "Observation",

@@ -27,7 +27,7 @@ MAX_TITLES = 3  # foreign titles that get a hypothesis of their own; others say 
 P_FIRST = 0.995  # P(what crashes is the bug) while none of its titles is known
 P_NOT_THERE_YET = 0.5  # P(a clean revision that contains none known to crash is older than the bug)
 INTRUDER_A, INTRUDER_B = 0.4, 0.2  # another bug's crash shows at a rate that is Beta(a, b): often once, or always
-P_STAYS = 0.7  # another bug is still there where this one begins
+P_STAYS = 0.7  # another bug is there right beside a revision that shows it, seen or not
 SCATTERED_A, SCATTERED_B = 0.5, 20.0  # or now and then, in any run of all
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kbench.evidence import P_NOT_THERE_YET, Observation, Priors, log_clean, log_masked
+from kbench.evidence import P_NOT_THERE_YET, P_STAYS, Observation, Priors, log_clean, log_masked
 from kbench.evidence.priors import FloatArray
 from kbench.history import Mask
 from kbench.search.ancestry import Ancestry
@@ -178,7 +178,7 @@ class Chooser:
             return without
         shown = np.array([False, *(bool(titles.intersection(one.crashes)) for one in seen)])
         older, newer, share = self._between(np.array([-1, *(one.commit for one in seen)]))
-        near = shown[newer] * share if self._range.question.fix else shown[older] * (1 - share)
+        near = P_STAYS * (shown[newer] * share if self._range.question.fix else shown[older] * (1 - share))
         return np.maximum(without, near)
 
     def _between(self, commits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
