@@ -94,7 +94,7 @@ def test_a_sure_bug_takes_few_runs(bench: Bench) -> None:
     before = git(bench.folder / "repo", "for-each-ref"), git(bench.folder / "repo", "status", "--short")
     result = bisection.run()
     assert result.culprit == bench.commits[11]
-    assert result.proof == "parent 0:4, culprit 4:4, reverted 0:4"
+    assert result.proof == "parent 0:6, culprit 6:6, reverted 0:6"
     assert result.proof_p is not None and result.proof_p < P_CLEAR
     assert stages(bisection) == ["parent", "culprit", "reverted"] * 2
     assert {step.commit for step in bisection.steps if step.stage == "proof reverted"} == {bench.reverted}
@@ -155,7 +155,7 @@ def test_fix(bench: Bench) -> None:
     bisection = bench.bisection(shows, kind="fix", bad=bench.commits[2], good=bench.commits[-1])
     result = bisection.run()
     assert result.culprit == bench.commits[11]
-    assert result.proof == "parent 5:5, culprit 0:5"
+    assert result.proof == "parent 6:6, culprit 0:6"
     assert result.proof_p is not None and result.proof_p < P_CLEAR
     assert not result.notes
     assert "proof" not in bisection_log(bisection, view(bisection))
@@ -168,7 +168,7 @@ def test_reverted_still_crashes(bench: Bench) -> None:
     plain = bench.bisection(bench.shows, proof=0).run()
     result = bench.bisection(lambda commit, n: CRASH if commit == bench.reverted else bench.shows(commit, n)).run()
     assert result.culprit == plain.culprit == bench.commits[11]
-    assert result.proof == "parent 0:5, culprit 5:5, reverted 5:5"
+    assert result.proof == "parent 0:7, culprit 7:7, reverted 7:7"
     assert result.confidence is not None and plain.confidence is not None and result.confidence < plain.confidence
     assert any("shows with the culprit reverted too" in note for note in result.notes)
 
@@ -184,7 +184,7 @@ def test_not_revertible(tmp_path: Path, later: bytes) -> None:
     bench = Bench(tmp_path, later=later)
     bisection = bench.bisection(bench.shows)
     result = bisection.run()
-    assert (result.culprit, result.proof) == (bench.commits[11], "parent 0:5, culprit 5:5")
+    assert (result.culprit, result.proof) == (bench.commits[11], "parent 0:6, culprit 6:6")
     assert "closing proof: the culprit does not revert cleanly on top of the newer end" in result.notes
     assert bench.repository.reverted(bench.commits[11], bench.commits[-1]) is None
 
@@ -284,9 +284,9 @@ def test_reading_writes_nothing(bench: Bench) -> None:
 
 def test_budget(bench: Bench) -> None:
     searched = bench.bisection(bench.shows, proof=0).run().runs
-    result = bench.bisection(bench.shows, max_runs=searched + 3).run()
+    result = bench.bisection(bench.shows, max_runs=searched + 5).run()
     assert result.culprit == bench.commits[11]
-    assert result.proof == "parent 0:2, culprit 2:2"
+    assert result.proof == "parent 0:3, culprit 3:3"
     assert "closing proof: cut short, a budget is spent" in result.notes
 
 
