@@ -399,3 +399,46 @@ def test_the_ten_most_likely_are_listed_when_they_hold_most() -> None:
     assert len(whole.candidates) > 200 and whole.confidence >= 0.95, "ten hold too little"
     some = end(range(50, 130), 0.4)
     assert 50 < len(some.candidates) <= 81 and some.confidence >= 0.95, "few enough to look at"
+
+
+def test_another_bug_that_stays_tells_where_this_one_begins() -> None:
+    """The other one shows on 20 to 59, and is there above as well, behind this one: that begins at 60 and not below."""
+    search = strategy(line(100), 99, Priors())
+    search.tell(Observation(99, crashes={TITLE: 10}))
+    for commit, title in ((59, "BUG: sleeping in lock_sock"), (60, TITLE), (19, ""), (20, "BUG: sleeping in lock_sock")):
+        search.tell(Observation(commit, crashes={title: 4}) if title else Observation(commit, passed=4))
+    p = dict(zip(search._range.commits.tolist(), search._belief.culprit.tolist(), strict=True))
+    assert p[60] > 40 * p[40], "hidden below, the other one would end just there"
+    assert p[20] > p[21], "unless its title is this one's as well"
+
+
+def test_suspects_stand_out_of_the_whole_range() -> None:
+    """A lone suspect in an old release counts more than what is no suspect in a newer one; each release has as much else."""
+    history = line(301)
+    touching = np.zeros(301, dtype=np.bool_)
+    touching[150] = True
+    search = strategy(
+        history, 300, Priors(release=100.0), good=(), tags=(200, 100, 1), prior=suspicion(history, touching, share=0.5)
+    )
+    p = dict(zip(search._range.commits.tolist(), search._range._own.tolist(), strict=True))
+    assert p[150] == pytest.approx(300 * p[149], rel=0.02)
+    assert p[250] / p[149] == pytest.approx(Priors().depths(2)[0] / Priors().depths(2)[1], rel=0.02)
+
+
+@pytest.mark.parametrize(("release", "even"), [(100.0, False), (1e6, True)])
+def test_tags_that_lie_close_are_no_releases(release: float, even: bool) -> None:
+    search = strategy(line(301), 300, Priors(release=release), good=(), tags=(200, 100, 1))
+    own = search._range._own
+    assert (own.max() < 1.01 * own.min()) == even
+
+
+def test_what_lies_between_equal_kernels_is_not_asked_for() -> None:
+    search = strategy(line(100), 99, Priors())
+    search.tell(Observation(99, crashes={TITLE: 10}))
+    search.tell(Observation(40, crashes={TITLE: 2}, signature="a"))
+    search.tell(Observation(70, crashes={TITLE: 2}, signature="a", lent=True))
+    while experiments := search.ask(1):
+        asked = experiments[0].commit
+        assert not 40 < asked <= 70, "the kernel of both"
+        search.tell(Observation(asked, **({"crashes": {TITLE: 1}} if asked >= 35 else {"passed": experiments[0].runs})))
+    assert search.result.culprit == 35
