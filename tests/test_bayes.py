@@ -442,3 +442,12 @@ def test_what_lies_between_equal_kernels_is_not_asked_for() -> None:
         assert not 40 < asked <= 70, "the kernel of both"
         search.tell(Observation(asked, **({"crashes": {TITLE: 1}} if asked >= 35 else {"passed": experiments[0].runs})))
     assert search.result.culprit == 35
+
+
+def test_equal_kernels_that_do_not_boot_are_gone_around() -> None:
+    """A boot that failed as another commit's is no sign that one can test there."""
+    search = strategy(line(100), 99, Priors())
+    search.tell(Observation(99, crashes={TITLE: 10}))
+    for commit in range(42, 60, 2):
+        search.tell(Observation(commit, boot_failed=1, signature=f"{commit}", lent=commit != 50))
+    assert abs(search.ask(1)[0].commit - 50) > 15, "far from all that does not boot"

@@ -171,10 +171,11 @@ class BayesStrategy:
         return [Experiment(most.commit, missing)] if most and missing > 0 else []
 
     def _choose_by_worth(self, width: int) -> list[Experiment]:
-        own = {commit: seen for commit, seen in self._told.items() if not seen.lent}
-        refused = {commit for commit, seen in own.items() if seen.skip is not None}
-        refused |= {commit for commit, seen in own.items() if not self._ran(commit) and seen.boot_failed + seen.test_failed}
-        refused |= {commit for commit in own if self._tries[commit] >= MAX_TRIES and not self._ran(commit)}
+        refused = {commit for commit, seen in self._told.items() if seen.skip is not None}
+        refused |= {
+            commit for commit, seen in self._told.items() if not self._ran(commit) and seen.boot_failed + seen.test_failed
+        }
+        refused |= {commit for commit, tries in self._tries.items() if tries >= MAX_TRIES and not self._ran(commit)}
         return self._chooser.choose(width, self._belief, self._told, self._titles, frozenset(refused))
 
     def _ran(self, commit: int) -> bool:

@@ -164,7 +164,7 @@ class Chooser:
         counts = [(0, 1), *_pooled([_hidden(one, titles) for one in seen])]  # before all history nothing hides anything
         masked = np.array([[_p_hidden(*count, runs) for runs in self._batches.tolist()] for count in counts])
         older, newer, share = self._between(np.array([-1, *(one.commit for one in seen)]))
-        shows = np.array([False, *(bool(titles.intersection(one.crashes)) for one in seen)])
+        shows = _shows(seen, titles)
         other = np.array([False, *(bool(one.crashed) for one in seen)]) & ~shows
         places = np.array([-1, *(self._place.get(one.commit, -1) for one in seen)])
         behind = np.where(other[older] & shows[newer], places[older], np.where(shows[older] & other[newer], places[newer], -1))
@@ -176,7 +176,7 @@ class Chooser:
         seen, without = _ran(told), np.full(len(self._askable), self._priors.p_own_without)
         if not titles or not seen:
             return without
-        shown = np.array([False, *(bool(titles.intersection(one.crashes)) for one in seen)])
+        shown = _shows(seen, titles)
         older, newer, share = self._between(np.array([-1, *(one.commit for one in seen)]))
         near = P_STAYS * (shown[newer] * share if self._range.question.fix else shown[older] * (1 - share))
         return np.maximum(without, near)
@@ -248,6 +248,11 @@ class Chooser:
 
 def _ran(told: Mapping[int, Observation]) -> list[Observation]:
     return [told[commit] for commit in sorted(told) if told[commit].passed + told[commit].crashed]
+
+
+def _shows(seen: list[Observation], titles: frozenset[str]) -> Mask:
+    # Which revisions show the bug; before all history nothing does.
+    return np.array([False, *(bool(titles.intersection(one.crashes)) for one in seen)])
 
 
 def _hidden(seen: Observation, titles: frozenset[str]) -> tuple[int, int]:
