@@ -52,7 +52,8 @@ class Search:
     costs : Costs
         Seconds of a build and of a run, and runs at a time, for strategies that weigh costs.
     prior : array of shape (n,), optional
-        Weight of each commit as culprit, for strategies that weigh evidence.
+        Weight of each commit as culprit, for strategies that weigh evidence; in a walk over releases, beside what is believed
+        of each release, a commit of no special weight having the mean.
     rng : numpy.random.Generator, optional
         For strategies that draw.
     fix : bool
